@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * beck: asyncio for C.  Everything at once; each area has a header of its own. */
+#ifndef BECK_H
+#define BECK_H
+
+#include <beck/base.h>
+#include <beck/channel.h>
+#include <beck/error.h>
+#include <beck/flow.h>
+#include <beck/future.h>
+#include <beck/group.h>
+#include <beck/msg.h>
+#include <beck/queue.h>
+#include <beck/run.h>
+#include <beck/signal.h>
+#include <beck/stream.h>
+#include <beck/sync.h>
+#include <beck/task.h>
+#include <beck/thread.h>
+#include <beck/ws.h>
+
+#endif

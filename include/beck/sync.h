@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * Events, locks, semaphores and conditions between the tasks of one loop.
+ *
+ * All are fair (first come, first served), hand over directly to the longest waiter, and lose nothing to a cancel:
+ * a waiter that was granted something before its cancel returns 0 and sees the cancel at its next call.
+ * They belong to the loop that uses them: loop thread only.  Freeing one while tasks wait on it wakes
+ * them with -ECANCELED.  Names (copied, cut at 31 bytes, NULL for none) appear in bk_dump. */
+#ifndef BECK_SYNC_H
+#define BECK_SYNC_H
+
+#include <beck/run.h>
+
+BK_BEGIN_DECLS
+
+typedef struct bk_event bk_event;
+BK_API int bk_event_new(bk_event **out, const char *name);
+BK_API void bk_event_free(bk_event **event);
+/* Wakes every task waiting now, also when cleared before they run. */
+BK_API void bk_event_set(bk_event *event);
+BK_API void bk_event_clear(bk_event *event);
+BK_API bool bk_event_is_set(const bk_event *event);
+/* Returns 0 once set (at once when it is), or -ECANCELED. */
+BK_API int bk_event_wait(bk_event *event);
+
+/* Not re-entrant. */
+typedef struct bk_lock bk_lock;
+BK_API int bk_lock_new(bk_lock **out, const char *name);
+BK_API void bk_lock_free(bk_lock **lock);
+/* Returns 0 with the lock held, -ECANCELED without, -EDEADLK when the caller holds it. */
+BK_API int bk_lock_acquire(bk_lock *lock);
+/* Returns 0, or -EBUSY when it is held or waited for.  Never suspends. */
+BK_API int bk_lock_try_acquire(bk_lock *lock);
+/* Returns 0, or -EPERM when it was not held.  Any task may release. */
+BK_API int bk_lock_release(bk_lock *lock);
+BK_API bool bk_lock_held(const bk_lock *lock);
+
+typedef struct bk_sem bk_sem;
+/* value: permits to begin with.  max: most permits ever, a release beyond is -EOVERFLOW; 0 for no bound. */
+BK_API int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name);
+BK_API void bk_sem_free(bk_sem **sem);
+BK_API int bk_sem_acquire(bk_sem *sem);
+/* -EAGAIN when no permit is free or others wait. */
+BK_API int bk_sem_try_acquire(bk_sem *sem);
+BK_API int bk_sem_release(bk_sem *sem);
+BK_API size_t bk_sem_value(const bk_sem *sem);
+
+/* A condition works with a lock that the caller made and holds around every call here (-EPERM otherwise). */
+typedef struct bk_cond bk_cond;
+BK_API int bk_cond_new(bk_cond **out, bk_lock *lock, const char *name);
+BK_API void bk_cond_free(bk_cond **cond);
+/* Releases the lock, waits for a notify, takes the lock again; check your predicate in a loop.
+ * Returns 0 or -ECANCELED, in both cases with the lock held; a notify taken by a cancelled waiter goes
+ * to the next. */
+BK_API int bk_cond_wait(bk_cond *cond);
+BK_API int bk_cond_notify(bk_cond *cond, size_t n);
+BK_API int bk_cond_notify_all(bk_cond *cond);
+
+BK_END_DECLS
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ * The runtime's inner structures: task, loop, park and wake.  Every file of src/rt, and src/net, builds on these.
+ *
+ * How a task waits, everywhere in beck:
+ *
+ *     struct bki_waiter w;
+ *     int r = bki_check_cancel();                       // level-triggered: fail before doing anything
+ *     if (r < 0) return r;
+ *     r = bki_wait(&object->waiters, &w, &kind, object); // 0 granted, -ECANCELED not granted and unlinked
+ *
+ * and whoever makes the condition true calls bki_grant_first(&object->waiters).  A grant and a cancel may come in
+ * either order before the task runs again: a granted waiter always sees 0 (the cancel shows at its next call), so
+ * nothing handed over is lost. */
+#ifndef BECK_SRC_RT_RT_H
+#define BECK_SRC_RT_RT_H
+
+#include <stdatomic.h>
+
+#include <beck/error.h>
+#include <beck/group.h>
+#include <beck/run.h>
+#include <beck/task.h>
+
+#include "base/error_slot.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "rt/backend.h"
+
+#define BKI_NAME_MAX 32
+
+/* ---- Timers: deadline in loop time; equal deadlines fire in the order they were armed. ---- */
+
+struct bki_timer {
+    struct bki_heap_node node;
+    void (*fire)(struct bki_timer *timer); /* outside any task: may wake, must not suspend */
+};
+
+/* Arms an idle timer.  -ENOMEM.  A deadline in the past fires before any task that suspends now runs again. */
+int bki_timer_start(struct bk_loop *loop, struct bki_timer *timer, int64_t deadline_ns,
+                    void (*fire)(struct bki_timer *timer));
+/* Disarms it; fine when it is not armed (zeroed, fired or stopped). */
+void bki_timer_stop(struct bk_loop *loop, struct bki_timer *timer);
+bool bki_timer_armed(const struct bki_timer *timer);
+
+/* ---- Tasks ---- */
+
+enum bki_task_state { BKI_NEW, BKI_READY, BKI_RUNNING, BKI_PARKED, BKI_DONE };
+
+/* What a parked task waits for, for dumps: one static object for each kind of wait. */
+struct bki_wait_kind {
+    const char *what; /* "queue get", "sleep", "read" */
+    /* Writes about object ("'in' (64 of 64)") into buf; NULL when there is nothing to say. */
+    void (*describe)(const void *object, char *buf, size_t size);
+    /* Something outside this loop's tasks and timers can end the wait (another thread, a signal): it is no deadlock. */
+    bool external;
+};
+
+/* Counts cancels in force: one for the task itself, one more for each running bk_shield. */
+struct bki_cancel_frame {
+    unsigned pending;
+    struct bki_cancel_frame *outer;
+};
+
+struct bk_task {
+    void *sp;                       /* saved stack pointer while not running; the switch code knows it is first */
+    struct bk_task *next_ready;
+    struct bk_loop *loop;
+    uint8_t state;                  /* enum bki_task_state */
+    bool cancellable;               /* parked so that a cancel wakes it */
+    bool cancel_seen;               /* a suspending call has returned -ECANCELED since the last request */
+    bool has_msg;                   /* the body is msg_fn(ctx, &msg) */
+    bool was_observed;              /* somebody waited for it or read its result: its failure is seen */
+    bool shutdown_exempt;           /* not cancelled at the end of the run: the runtime's own */
+    unsigned refs;                  /* the loop's one while alive, and one for each handle */
+    int result;
+    unsigned n_cancel;              /* bk_cancelling */
+    struct bki_cancel_frame *cancel_frame; /* innermost: what bki_check_cancel looks at */
+    struct bki_cancel_frame cancel_root;
+    union {
+        bk_fn *fn;
+        bk_msg_fn *msg_fn;
+    };
+    void *ctx;
+    bk_msg *msg;
+    struct bk_group *group;         /* the group it is a child of, NULL when free-standing */
+    struct bki_list group_link;
+    struct bki_list all_link;       /* loop->tasks, in order of creation */
+    struct bki_list joiners;        /* bki_waiters in bk_task_wait */
+    const struct bki_wait_kind *wait_kind;
+    const void *wait_object;
+    int64_t wait_since_ns;
+    uint64_t id;                    /* 1 is the main task */
+    uint64_t parent_id;             /* the task that started it, 0 for main */
+    const void *spawn_site;         /* the address the start call returns to */
+    struct bki_error_slot error;
+    struct bki_stack *stack;        /* NULL for the scheduler's own pseudo-task */
+    char *name;                     /* NULL: named after fn; else allocated */
+};
+
+/* ---- The loop ---- */
+
+struct bk_loop {
+    struct bk_task *current;
+    struct bk_task *ready_head, *ready_tail;
+    int budget;                     /* switches left before the scheduler looks at the world */
+    bool shutting_down;
+    int64_t now_ns;                 /* read once for each turn */
+    struct bk_task scheduler;       /* stands for the thread that called bk_run */
+    struct bki_heap timers;
+
+    const struct bki_backend *backend;
+    void *backend_state;
+    const char *backend_reason;
+    bool virtual_clock;
+    size_t n_ops;                   /* backend ops in flight that a task waits for: no deadlock while > 0 */
+    size_t n_external;              /* tasks parked on something outside the loop, and pool jobs under way */
+
+    struct bki_list tasks;
+    size_t n_tasks;
+    uint64_t next_task_id;
+    bk_task *main_task;
+    bool deadlocked;                /* a deadlock report has been written */
+
+    atomic_uint inbox_flags;        /* BKI_INBOX_*: set by other threads and signal handlers before backend->wake */
+    struct bki_inbox *inbox;        /* work posted by other threads */
+    struct bki_pool *pool;          /* threads for blocking calls, made at first use */
+    struct bki_signals *signals;
+    int signal_seen;                /* the signal that cancelled main, 0 */
+    bk_run_opts opts;
+};
+
+extern __thread struct bk_loop *bki_loop __attribute__((tls_model("initial-exec")));
+
+static inline struct bk_task *bki_self(void)
+{
+    return bki_loop->current;
+}
+
+/* True when the caller is a task of a running loop. */
+static inline bool bki_in_task(void)
+{
+    return bki_loop && bki_loop->current != &bki_loop->scheduler;
+}
+
+/* ---- Park and wake ---- */
+
+/* 0, or -ECANCELED when a cancel is in force for the running task. */
+static inline int bki_check_cancel(void)
+{
+    struct bk_task *self = bki_self();
+    if (__builtin_expect(self->cancel_frame->pending != 0, 0)) {
+        self->cancel_seen = true;
+        return -ECANCELED;
+    }
+    return 0;
+}
+
+/* Suspends the running task until bki_wake.  Cancellable: a cancel wakes it too, and it returns -ECANCELED when one is in
+ * force on waking (the caller decides whether something was granted first). */
+int bki_park(const struct bki_wait_kind *kind, const void *object);
+/* The same, deaf to cancels: for waits that must finish, such as an operation's last completion. */
+void bki_park_hard(const struct bki_wait_kind *kind, const void *object);
+/* Makes a parked task ready; nothing when it is not parked.  Loop thread, in or outside tasks. */
+void bki_wake(struct bk_task *task);
+
+/* A place in an object's line of waiting tasks; lives in the waiting call's frame. */
+struct bki_waiter {
+    struct bki_list link;
+    struct bk_task *task;
+    void *value;  /* what a grant hands over, or what the waiter offers */
+    int result;   /* what bki_wait returns when granted: 0 unless the granter says otherwise */
+    bool granted;
+};
+
+/* Joins the line and parks.  Returns w->result when granted, -ECANCELED when not (and it has left the line). */
+int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_kind *kind,
+             const void *object);
+/* Takes w out of its line and makes its task ready with result. */
+void bki_grant(struct bki_waiter *w, int result);
+/* Grants the first in line and returns it (valid until its task runs), NULL when nobody waits. */
+struct bki_waiter *bki_grant_first(struct bki_list *line, int result);
+void bki_grant_all(struct bki_list *line, int result);
+
+/* ---- Operations on descriptors, as straight-line calls ---- */
+
+/* Starts op and suspends until it is done; a cancel of the task cancels the op and waits for its end.
+ * op->kind, fd and arguments set by the caller.  Returns op->result (so -ECANCELED only when nothing was done). */
+int64_t bki_op_run(struct bki_op *op, const struct bki_wait_kind *kind, const void *object);
+
+/* ---- Internal cancel, used by groups, timeouts and the end of the run ---- */
+
+/* One more (less) cancel in force at frame; wakes task if it is parked cancellably. */
+void bki_cancel_raise(struct bk_task *task, struct bki_cancel_frame *frame);
+void bki_cancel_lower(struct bki_cancel_frame *frame);
+
+/* Starts a task without the public wrapper's defaults; site: where the caller was called from. */
+struct bki_task_spec {
+    bk_fn *fn;
+    bk_msg_fn *msg_fn; /* set: fn is NULL, and *msg is taken on success */
+    void *ctx;
+    bk_msg **msg;
+    struct bk_group *group;
+    const char *name;
+    size_t stack_size;
+    const void *site;
+};
+int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
+void bki_task_unref(struct bk_task *task);
+/* The task's name for people: its own, or its body's function name, in buf. */
+const char *bki_task_label(const struct bk_task *task, char *buf, size_t size);
+
+/* ---- Threads ---- */
+
+/* Makes the loop look at its inbox; any thread, also signal handlers. */
+#define BKI_INBOX_POSTS 1u
+#define BKI_INBOX_SIGNAL 2u
+void bki_loop_notify(struct bk_loop *loop, unsigned flag);
+/* Called by the scheduler when flags are up. */
+void bki_inbox_run(struct bk_loop *loop);   /* inbox.c */
+void bki_signals_run(struct bk_loop *loop); /* signal.c */
+
+/* A piece of work that another thread hands to a loop: run(post) is called in the loop thread, outside any task (may wake
+ * and start tasks, must not suspend); post's memory is the caller's business and may be freed from run. */
+struct bki_post {
+    struct bki_post *next;
+    void (*run)(struct bki_post *post, struct bk_loop *loop);
+};
+int bki_inbox_open(struct bk_loop *loop);
+/* Any thread; posts from one thread run in order.  -BK_ECLOSED once the loop has closed its inbox. */
+int bki_inbox_post(struct bk_loop *loop, struct bki_post *post);
+void bki_inbox_close(struct bk_loop *loop);
+void bki_pool_close(struct bk_loop *loop);  /* pool.c: waits for running jobs */
+int bki_signals_open(struct bk_loop *loop); /* signal.c: SIGINT, SIGTERM, SIGUSR1 as bk_run_opts says */
+void bki_signals_close(struct bk_loop *loop);
+
+#endif
