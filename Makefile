@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+# The front door.  CMake does the work (CMakePresets.json); this installs what is missing and calls it.
+.POSIX:
+.DEFAULT_GOAL := all
+.PHONY: all demo test quick bench install fuzz cov format tidy clean help
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+all: ## build everything into build/
+	@scripts/bootstrap.sh build
+	@scripts/build.sh release $(JOBS)
+
+demo: all ## replay a week of earthquakes through a WebSocket into SQLite
+	@scripts/demo.sh
+
+test: ## every test on both backends: dev, release, asan and tsan presets
+	@scripts/bootstrap.sh test
+	@scripts/test.sh dev release asan tsan
+
+quick: ## the tests of the dev preset alone
+	@scripts/bootstrap.sh test
+	@scripts/test.sh dev
+
+bench: all ## run the benchmarks
+	@scripts/bench.sh
+
+install: all ## install into $(DESTDIR)$(PREFIX)
+	@DESTDIR=$(DESTDIR) cmake --install build --prefix $(PREFIX)
+
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
+	@scripts/bootstrap.sh test
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+cov: ## line coverage of each source file
+	@scripts/bootstrap.sh test
+	@scripts/cov.sh
+
+format: ## clang-format every C file
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+tidy: ## clang-tidy every source of the library
+	@scripts/bootstrap.sh test
+	@scripts/tidy.sh
+
+clean: ## remove build/
+	@rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
