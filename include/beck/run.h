@@ -60,8 +60,8 @@ BK_API int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts);
 /* The running loop of this thread, NULL outside bk_run.  Valid until that bk_run returns. */
 BK_API bk_loop *bk_loop_current(void);
 
-/* The loop's clock, read once for each turn of the loop and so the same for calls without a suspension in
- * between.  Outside bk_run: CLOCK_MONOTONIC.  Any thread. */
+/* The loop's clock: CLOCK_MONOTONIC, or the virtual clock of a test run.  Outside bk_run: CLOCK_MONOTONIC.
+ * Any thread. */
 BK_API bk_time bk_now(void);
 
 /* What this build runs on.  Strings are static or live as long as the loop. */

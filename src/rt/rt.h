@@ -83,8 +83,8 @@ struct bk_task {
     void *ctx;
     bk_msg *msg;
     struct bk_group *group;         /* the group it is a child of, NULL when free-standing */
-    struct bki_list group_link;
-    struct bki_list all_link;       /* loop->tasks, in order of creation */
+    struct bki_list_node group_link;
+    struct bki_list_node all_link;      /* loop->tasks, in order of creation */
     struct bki_list joiners;        /* bki_waiters in bk_task_wait */
     const struct bki_wait_kind *wait_kind;
     const void *wait_object;
@@ -104,7 +104,7 @@ struct bk_loop {
     struct bk_task *ready_head, *ready_tail;
     int budget;                     /* switches left before the scheduler looks at the world */
     bool shutting_down;
-    int64_t now_ns;                 /* read once for each turn */
+    int64_t now_ns;                 /* the clock at the start of this turn; bki_clock_ns for the exact time */
     struct bk_task scheduler;       /* stands for the thread that called bk_run */
     struct bki_heap timers;
 
@@ -112,7 +112,6 @@ struct bk_loop {
     void *backend_state;
     const char *backend_reason;
     bool virtual_clock;
-    size_t n_ops;                   /* backend ops in flight that a task waits for: no deadlock while > 0 */
     size_t n_external;              /* tasks parked on something outside the loop, and pool jobs under way */
 
     struct bki_list tasks;
@@ -165,7 +164,7 @@ void bki_wake(struct bk_task *task);
 
 /* A place in an object's line of waiting tasks; lives in the waiting call's frame. */
 struct bki_waiter {
-    struct bki_list link;
+    struct bki_list_node link;
     struct bk_task *task;
     void *value;  /* what a grant hands over, or what the waiter offers */
     int result;   /* what bki_wait returns when granted: 0 unless the granter says otherwise */
@@ -180,6 +179,9 @@ void bki_grant(struct bki_waiter *w, int result);
 /* Grants the first in line and returns it (valid until its task runs), NULL when nobody waits. */
 struct bki_waiter *bki_grant_first(struct bki_list *line, int result);
 void bki_grant_all(struct bki_list *line, int result);
+
+/* The loop's clock, exact: real or virtual. */
+int64_t bki_clock_ns(const struct bk_loop *loop);
 
 /* ---- Operations on descriptors, as straight-line calls ---- */
 
