@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The front door.  CMake does the work (CMakePresets.json); this installs what is missing and calls it.
+# The front door.  CMake does the work (CMakePresets.json); this installs what is missing first.
 .POSIX:
 .DEFAULT_GOAL := all
 .PHONY: all demo test quick bench install fuzz cov format tidy clean help

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What each layer links: beck_dep_<layer>, an interface target; empty where a layer needs nothing of its own.
+# What each layer links: beck_dep_<layer>, an interface target, empty where it needs nothing more.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# One object library for each layer.  "rt/x.h" is found through build/layers/rt, which holds one link, rt ->
-# src/rt; a layer is given its own such directory and those of the layers before it, so an include that
-# points up the list does not compile.
+# One object library for each layer.  "rt/x.h" is found through build/layers/rt, which holds one
+# link, rt -> src/rt.  A layer is given its own such directory and those of the layers before it, so
+# that an include of a later layer does not compile.
 set(BECK_LAYERS base rt net proto flow connectors)
 if(BECK_ONLY_RT)
     set(BECK_LAYERS base rt)

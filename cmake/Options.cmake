@@ -21,7 +21,8 @@ target_compile_options(beck_options INTERFACE $<$<COMPILE_LANGUAGE:C>:
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
     -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion
     $<$<BOOL:${BECK_WERROR}>:-Werror>
-    # A suspended task is walked by unwinders and by frame pointer alike; a big frame must touch the guard page.
+    # Suspended tasks are walked by unwinders and by frame pointer; a big frame must not jump over
+    # a stack's guard page.
     -fno-omit-frame-pointer -fasynchronous-unwind-tables -fstack-clash-protection
     -ftls-model=initial-exec
     -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # build/beck, build/examples/NAME and build/bench/NAME.
 
-# The command sees the public headers and the exported symbols only: it links the shared library, which a
-# stage loaded by --so finds already in place.
+# The command sees the public headers and the exported symbols only: it links the shared library,
+# which a stage that it loads finds already in place.
 beck_sources(cli_sources cli)
 list(FILTER cli_sources EXCLUDE REGEX "/main\\.c$")
 beck_layer_use(cli src/cli beck_options beck_public)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# build/tests/NAME for every *_test.c, and ctest's list: each test on both backends where the loop is involved.
+# build/tests/NAME for every *_test.c, and ctest's list: each on both backends where it has a loop.
 enable_testing()
 
 set(BECK_TEST_LIMIT 60)
@@ -13,22 +13,23 @@ find_program(BECK_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
 find_program(BECK_PYTHON python3)
 beck_layer_use(tests tests)   # "tests/check.h"
 
-# beck_register(NAME LABEL LIMIT BACKENDS COMMAND...): one ctest entry for each backend; "-" means none is named.
+# One ctest entry for each backend; the backend "-" means that none is named.
 function(beck_register name label limit backends)
     foreach(backend ${backends})
         set(entry ${label}/${name})
-        set(env BECK_BUILD=${PROJECT_BINARY_DIR} BECK_SOURCE=${PROJECT_SOURCE_DIR} ${sanitizer_env})
+        set(env BECK_BUILD=${PROJECT_BINARY_DIR} BECK_SOURCE=${PROJECT_SOURCE_DIR}
+            ${sanitizer_env})
         if(NOT backend STREQUAL "-")
             string(APPEND entry :${backend})
             list(APPEND env BECK_BACKEND=${backend})
         endif()
         add_test(NAME ${entry} COMMAND ${ARGN})
-        set_tests_properties(${entry} PROPERTIES LABELS ${label} TIMEOUT ${limit} SKIP_RETURN_CODE 77
-            ENVIRONMENT "${env}")
+        set_tests_properties(${entry} PROPERTIES
+            LABELS ${label} TIMEOUT ${limit} SKIP_RETURN_CODE 77 ENVIRONMENT "${env}")
     endforeach()
 endfunction()
 
-# beck_unit_tests(LABEL OBJECTS USE): every src/<label>/*_test.c (tests/*_test.c for the label "tests").
+# Every src/<label>/*_test.c, or tests/*_test.c for the label "tests".
 function(beck_unit_tests label objects use)
     set(folder ${PROJECT_SOURCE_DIR}/src/${label})
     if(label STREQUAL "tests")
@@ -45,7 +46,8 @@ function(beck_unit_tests label objects use)
         cmake_path(GET source STEM name)
         add_executable(${name} ${source} ${objects})
         target_link_libraries(${name} PRIVATE beck_tests_use ${use})
-        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+        set_target_properties(${name} PROPERTIES
+            RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
         beck_register(${name} ${label} ${BECK_TEST_LIMIT} "${backends}" ${name})
     endforeach()
 endfunction()
@@ -57,7 +59,7 @@ if(NOT BECK_ONLY_RT)
     beck_unit_tests(cli "${BECK_CLI_OBJECTS};${BECK_OBJECTS}" "beck_cli_use;${BECK_TOP_USE}")
     beck_unit_tests(tests "${BECK_OBJECTS}" ${BECK_TOP_USE})
 
-    # Scripts.  "# once": the backend does not matter, nor does the sanitizer.  "# limit N": seconds.
+    # Scripts.  "# once": neither backend nor sanitizer matters.  "# limit N": seconds.
     file(GLOB scripts CONFIGURE_DEPENDS
         ${PROJECT_SOURCE_DIR}/tests/*_test.sh ${PROJECT_SOURCE_DIR}/tests/*_test.py)
     foreach(script ${scripts})

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs the Debian packages that are missing: "bootstrap.sh build" what building takes, "bootstrap.sh test"
-# what the tests take as well.  Instant and offline when nothing is missing.
+# Installs the Debian packages that are missing: "bootstrap.sh build" what building takes,
+# "bootstrap.sh test" what the tests take as well.  Instant and offline when nothing is missing.
 set -euo pipefail
 
 # An entry is a package, or COMMAND:PACKAGE where the command may as well come from elsewhere.
@@ -18,7 +18,10 @@ test) wanted=("${build[@]}" "${test[@]}") ;;
 *) echo "usage: bootstrap.sh build|test" >&2; exit 2 ;;
 esac
 
-command -v dpkg >/dev/null || { echo "bootstrap: not a Debian system; needed: ${wanted[*]#*:}" >&2; exit 0; }
+if ! command -v dpkg >/dev/null; then
+    echo "bootstrap: not a Debian system; what is needed is called there: ${wanted[*]#*:}" >&2
+    exit 0
+fi
 
 missing=()
 for entry in "${wanted[@]}"; do
@@ -26,14 +29,18 @@ for entry in "${wanted[@]}"; do
     if [[ $entry == *:* ]] && command -v "${entry%%:*}" >/dev/null; then
         continue
     fi
-    [[ $(dpkg -s "$package" 2>/dev/null) == *"Status: install ok installed"* ]] || missing+=("$package")
+    [[ $(dpkg -s "$package" 2>/dev/null) == *"Status: install ok installed"* ]] ||
+        missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "bootstrap: run as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
     sudo=(sudo)
-    command -v sudo >/dev/null || { echo "bootstrap: as root: apt-get install ${missing[*]}" >&2; exit 1; }
 fi
 echo "bootstrap: installing ${missing[*]}" >&2
 apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120)

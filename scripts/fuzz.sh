@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Runs each fuzz target for some seconds: fuzz.sh SECONDS [TARGET...].  What it learns is kept in build/fuzz/corpus.
+# Runs each fuzz target for some seconds: fuzz.sh SECONDS [TARGET...].
+# The inputs it finds are kept in build/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Builds the named presets and runs their tests by ctest; the last line sums up: "N passed, N failed".
+# Builds the named presets and runs their tests by ctest; the last line sums up all of them.
 # Tests marked "once" run in the first preset only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
