@@ -44,6 +44,9 @@ struct bki_op {
     enum bki_op_kind kind;
     bool in_flight;  /* between start() returning 0 and done() */
     bool cancelled;  /* cancel() was asked for */
+    /* RECV, SEND: start() never puts it in flight: it completes at once, with -EAGAIN when that is not possible now or
+     * not worth a system call of its own (a backend that batches may leave a small SEND to a later op). */
+    bool nowait;
     struct bki_fd *fd;
     union {
         struct {
