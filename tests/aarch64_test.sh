@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Cross-builds base and rt for 64-bit ARM and runs their unit tests, the context switch's among them,
+# under qemu-user.
+# once
+# limit 300
+set -euo pipefail
+
+for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
+    command -v "$tool" >/dev/null || { echo "skipped: no $tool"; exit 77; }
+done
+build=$BECK_BUILD/aarch64
+cd "$BECK_SOURCE"
+{ cmake --preset aarch64 -B "$build" && cmake --build "$build"; } >"$BECK_BUILD/aarch64.log" 2>&1 ||
+    { tail -n 40 "$BECK_BUILD/aarch64.log"; exit 1; }
+ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)"
