@@ -38,7 +38,7 @@ cov: ## line coverage of each source file
 	@scripts/cov.sh
 
 format: ## clang-format every C file
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@find src include examples bench tests -name '*.[ch]' | xargs clang-format -i
 
 tidy: ## clang-tidy every source of the library
 	@scripts/bootstrap.sh test
