@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: MIT
 # The front door.  CMake does the work (CMakePresets.json); this installs what is missing first.
-.POSIX:
 .DEFAULT_GOAL := all
 .PHONY: all demo test quick bench install fuzz cov format tidy clean help
 
-JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
-all: ## build everything into build/
+all: ## build the libraries, the command, examples and benchmarks into build/
 	@scripts/bootstrap.sh build
-	@scripts/build.sh release $(JOBS)
+	@scripts/build.sh release product
 
 demo: all ## replay a week of earthquakes through a WebSocket into SQLite
 	@scripts/demo.sh

@@ -15,6 +15,8 @@ foreach(kind static shared)
         $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
     target_link_libraries(beck_${kind} PRIVATE $<BUILD_INTERFACE:${BECK_TOP_USE}>)
 endforeach()
+# What plain `make` builds: everything but the tests.
+add_custom_target(product DEPENDS beck_static beck_shared)
 set_target_properties(beck_shared PROPERTIES
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} EXPORT_NAME beck)
 set_target_properties(beck_static PROPERTIES EXPORT_NAME beck-static)

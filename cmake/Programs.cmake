@@ -17,6 +17,7 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/src/cli/main.c)
     file(RELATIVE_PATH lib_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
     set_target_properties(beck PROPERTIES INSTALL_RPATH "$ORIGIN/${lib_from_bin}")
     install(TARGETS beck)
+    add_dependencies(product beck)
 endif()
 
 # Whole programs of one file each, public headers only, linked statically.
@@ -28,6 +29,7 @@ function(beck_programs folder prefix)
         target_link_libraries(${prefix}${name} PRIVATE beck_options beck_static m)
         set_target_properties(${prefix}${name} PROPERTIES
             OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
+        add_dependencies(product ${prefix}${name})
     endforeach()
 endfunction()
 beck_programs(examples "")

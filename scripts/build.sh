@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Configures a preset if that has not been done, and builds it: build.sh PRESET [JOBS].
+# Configures a preset if need be, and builds it, or one target of it: build.sh PRESET [TARGET].
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=$1 jobs=${2:-$(nproc)}
+preset=$1 target=${2:-all}
 folder=build/$preset
 [ "$preset" != release ] || folder=build
 [ -f "$folder/CMakeCache.txt" ] || cmake --preset "$preset" -Wno-dev >/dev/null
-cmake --build "$folder" -j "$jobs"
+cmake --build "$folder" --target "$target" -j "${JOBS:-$(nproc)}"

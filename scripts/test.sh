@@ -5,7 +5,6 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-jobs=${JOBS:-$(nproc)}
 passed=0 failed=0 skipped=0 once=()
 
 # count FILE NAME: an attribute of the first <testsuite> in a JUnit report.
@@ -15,14 +14,14 @@ for preset; do
     echo "== $preset"
     folder=build/$preset
     [ "$preset" != release ] || folder=build
-    if ! scripts/build.sh "$preset" "$jobs"; then
+    if ! scripts/build.sh "$preset"; then
         echo "== $preset does not build"
         failed=$((failed + 1))
         continue
     fi
     report=$PWD/$folder/junit.xml
     rm -f "$report"
-    ctest --preset "$preset" -j "$jobs" --output-junit "$report" "${once[@]}" </dev/null
+    ctest --preset "$preset" -j "${JOBS:-$(nproc)}" --output-junit "$report" "${once[@]}" </dev/null
     once=(-LE '^once$')
     if [ ! -s "$report" ]; then
         echo "== $preset ran no test"
