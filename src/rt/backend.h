@@ -69,7 +69,7 @@ struct bki_op {
     void (*done)(struct bki_op *op);
     void *owner;           /* for done */
     struct msghdr msg;     /* the backend's scratch */
-    struct bki_list_node link; /* the backend's */
+    struct bki_list link; /* the backend's */
 };
 
 struct bki_backend {

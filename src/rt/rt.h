@@ -25,6 +25,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "rt/backend.h"
+#include "rt/stack.h"
 
 #define BKI_NAME_MAX 32
 
@@ -83,8 +84,8 @@ struct bk_task {
     void *ctx;
     bk_msg *msg;
     struct bk_group *group;         /* the group it is a child of, NULL when free-standing */
-    struct bki_list_node group_link;
-    struct bki_list_node all_link;      /* loop->tasks, in order of creation */
+    struct bki_list group_link;
+    struct bki_list all_link;      /* loop->tasks, in order of creation */
     struct bki_list joiners;        /* bki_waiters in bk_task_wait */
     const struct bki_wait_kind *wait_kind;
     const void *wait_object;
@@ -106,19 +107,28 @@ struct bk_loop {
     bool shutting_down;
     int64_t now_ns;                 /* the clock at the start of this turn; bki_clock_ns for the exact time */
     struct bk_task scheduler;       /* stands for the thread that called bk_run */
+    const void *scheduler_low;      /* its stack, for sanitizers */
+    size_t scheduler_size;
+    void *scheduler_tsan;
     struct bki_heap timers;
+    struct bki_stacks stacks;
+    struct bki_stack_class *default_stacks;
+    int64_t trim_at_ns;             /* when to look at unused stacks again */
 
     const struct bki_backend *backend;
     void *backend_state;
     const char *backend_reason;
     bool virtual_clock;
+    int64_t virtual_ns;             /* its time */
     size_t n_external;              /* tasks parked on something outside the loop, and pool jobs under way */
 
     struct bki_list tasks;
     size_t n_tasks;
     uint64_t next_task_id;
     bk_task *main_task;
-    bool deadlocked;                /* a deadlock report has been written */
+    bool deadlocked;                /* nothing could wake any task: the run is being ended */
+    int fatal;                      /* the backend's error that ends the run, 0 */
+    struct bki_fault *fault;         /* the overflow reporter's signal stack */
 
     atomic_uint inbox_flags;        /* BKI_INBOX_*: set by other threads and signal handlers before backend->wake */
     struct bki_inbox *inbox;        /* work posted by other threads */
@@ -164,7 +174,7 @@ void bki_wake(struct bk_task *task);
 
 /* A place in an object's line of waiting tasks; lives in the waiting call's frame. */
 struct bki_waiter {
-    struct bki_list_node link;
+    struct bki_list link;
     struct bk_task *task;
     void *value;  /* what a grant hands over, or what the waiter offers */
     int result;   /* what bki_wait returns when granted: 0 unless the granter says otherwise */

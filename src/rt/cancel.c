@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ * Cancellation: requests, shields, timeout scopes.
+ *
+ * Each task counts the cancels in force in a frame: its root, or that of the innermost running bk_shield.  Whatever
+ * cancels (a request, a timeout that struck, a group that aborts) raises the count of the frame it was opened in, and
+ * lowers it when it is over; suspending calls only look at the innermost count. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "rt/rt.h"
+
+void bki_cancel_raise(struct bk_task *task, struct bki_cancel_frame *frame)
+{
+    frame->pending++;
+    if (frame == task->cancel_frame && task->state == BKI_PARKED && task->cancellable)
+        bki_wake(task);
+}
+
+void bki_cancel_lower(struct bki_cancel_frame *frame)
+{
+    frame->pending--;
+}
+
+int bk_task_cancel(bk_task *task)
+{
+    if (task->state == BKI_DONE)
+        return 0;
+    task->n_cancel++;
+    task->cancel_seen = false;
+    bki_cancel_raise(task, &task->cancel_root);
+    return 1;
+}
+
+int bk_cancelling(void)
+{
+    return (int)bki_self()->n_cancel;
+}
+
+int bk_uncancel(void)
+{
+    struct bk_task *self = bki_self();
+    if (self->n_cancel > 0) {
+        self->n_cancel--;
+        bki_cancel_lower(&self->cancel_root);
+    }
+    return (int)self->n_cancel;
+}
+
+int bk_shield(bk_fn *fn, void *ctx)
+{
+    struct bk_task *self = bki_self();
+    struct bki_cancel_frame frame = {.outer = self->cancel_frame};
+    self->cancel_frame = &frame;
+    int r = fn(ctx);
+    self->cancel_frame = frame.outer;
+    return r;
+}
+
+/* ---- Timeout scopes ---- */
+
+struct bk_timeout {
+    struct bki_timer timer;
+    struct bk_task *task;
+    struct bki_cancel_frame *frame; /* where it was opened */
+    bool expired;
+};
+
+static void expire(struct bki_timer *timer)
+{
+    struct bk_timeout *timeout = bki_container(timer, struct bk_timeout, timer);
+    timeout->expired = true;
+    bki_cancel_raise(timeout->task, timeout->frame);
+}
+
+static int arm(struct bk_timeout *timeout, int64_t deadline_ns)
+{
+    if (deadline_ns == INT64_MAX)
+        return 0;
+    return bki_timer_start(timeout->task->loop, &timeout->timer, deadline_ns, expire);
+}
+
+static int open_scope(struct bk_timeout *timeout, int64_t deadline_ns)
+{
+    memset(timeout, 0, sizeof *timeout);
+    timeout->task = bki_self();
+    timeout->frame = timeout->task->cancel_frame;
+    return arm(timeout, deadline_ns);
+}
+
+static int close_scope(struct bk_timeout *timeout, int r)
+{
+    bki_timer_stop(timeout->task->loop, &timeout->timer);
+    if (!timeout->expired)
+        return r;
+    bki_cancel_lower(timeout->frame);
+    /* Another cancel in force (an outer scope's, a request) wins: the scope that caused it will say so. */
+    if (r == -ECANCELED && timeout->frame->pending == 0)
+        return -ETIMEDOUT;
+    return r;
+}
+
+int bk_timeout_open_at(bk_timeout **out, bk_time deadline)
+{
+    struct bk_timeout *timeout = bki_alloc(sizeof *timeout);
+    if (!timeout)
+        return bk_fail(-ENOMEM, "no memory for a timeout");
+    int r = open_scope(timeout, deadline.ns);
+    if (r < 0) {
+        bki_free(timeout);
+        return r;
+    }
+    *out = timeout;
+    return 0;
+}
+
+int bk_timeout_open(bk_timeout **out, bk_duration limit)
+{
+    return bk_timeout_open_at(out, bk_time_add(bk_now(), limit));
+}
+
+int bk_timeout_reschedule(bk_timeout *timeout, bk_time deadline)
+{
+    if (timeout->expired)
+        return bk_fail(-EINVAL, "the timeout has already struck");
+    bki_timer_stop(timeout->task->loop, &timeout->timer);
+    return arm(timeout, deadline.ns);
+}
+
+bool bk_timeout_expired(const bk_timeout *timeout)
+{
+    return timeout->expired;
+}
+
+int bk_timeout_close(bk_timeout **timeout, int r)
+{
+    struct bk_timeout *t = *timeout;
+    *timeout = NULL;
+    if (!t)
+        return r;
+    r = close_scope(t, r);
+    bki_free(t);
+    return r;
+}
+
+int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit)
+{
+    if (limit.ns <= 0)
+        return -ETIMEDOUT;
+    struct bk_timeout scope;
+    int r = open_scope(&scope, bk_time_add(bk_now(), limit).ns);
+    if (r < 0)
+        return r;
+    return close_scope(&scope, fn(ctx));
+}

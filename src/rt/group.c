@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ * Groups: children that end before their opener goes on. */
+#include "rt/group.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "rt/rt.h"
+
+#define DEFAULT_LIMIT 1024
+
+struct bk_group {
+    struct bk_task *owner;
+    struct bki_cancel_frame *frame; /* of the owner, where the group was opened */
+    struct bki_list children;
+    size_t n;        /* children alive, and places granted to waiting go calls */
+    size_t limit;
+    size_t failures;
+    struct bki_list go_line;   /* go calls waiting for a place */
+    struct bki_list idle_line; /* waits for n == 0 */
+    int first_failure;
+    struct bki_error_slot error; /* its detail */
+    bool keep_going;
+    bool cancelled;    /* no more children */
+    bool called_off;   /* cancelled by bk_group_cancel */
+    bool owner_raised; /* a failure has cancelled the owner */
+    char name[BKI_NAME_MAX];
+};
+
+static void describe_group(const void *object, char *buf, size_t size)
+{
+    const struct bk_group *group = object;
+    snprintf(buf, size, "%s%s%zu of %zu tasks", group->name, group->name[0] ? ": " : "", group->n,
+             group->limit);
+}
+
+static const struct bki_wait_kind limit_kind = {.what = "place in group", .describe = describe_group};
+static const struct bki_wait_kind idle_kind = {.what = "end of group", .describe = describe_group};
+
+int bk_group_open(bk_group **out, const bk_group_opts *opts)
+{
+    static const bk_group_opts defaults;
+    if (!opts)
+        opts = &defaults;
+    struct bk_group *group = bki_zalloc(sizeof *group);
+    if (!group)
+        return bk_fail(-ENOMEM, "no memory for a group");
+    group->owner = bki_self();
+    group->frame = group->owner->cancel_frame;
+    bki_list_init(&group->children);
+    bki_list_init(&group->go_line);
+    bki_list_init(&group->idle_line);
+    group->limit = opts->limit ? opts->limit : DEFAULT_LIMIT;
+    group->keep_going = opts->keep_going;
+    if (opts->name)
+        snprintf(group->name, sizeof group->name, "%s", opts->name);
+    *out = group;
+    return 0;
+}
+
+/* ---- Starting children ---- */
+
+static int take_place(struct bk_group *group)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    if (group->n >= group->limit || !bki_list_empty(&group->go_line)) {
+        struct bki_waiter w;
+        r = bki_wait(&group->go_line, &w, &limit_kind, group);
+        if (r < 0)
+            return r;
+    } else {
+        group->n++;
+    }
+    return 0;
+}
+
+/* A place is free: the next in line has it (n stays), or nobody does. */
+static void give_place(struct bk_group *group)
+{
+    if (bki_grant_first(&group->go_line, 0))
+        return;
+    if (--group->n == 0)
+        bki_grant_all(&group->idle_line, 0);
+}
+
+static int start_child(struct bk_group *group, bk_task **out, struct bki_task_spec *spec)
+{
+    if (group->cancelled)
+        return bk_fail(-ECANCELED, "the group has been cancelled");
+    int r = take_place(group);
+    if (r < 0)
+        return r;
+    if (group->cancelled) {
+        give_place(group);
+        return bk_fail(-ECANCELED, "the group has been cancelled");
+    }
+    struct bk_task *task = NULL;
+    r = bki_task_start(&task, spec);
+    if (r < 0) {
+        give_place(group);
+        return r;
+    }
+    task->group = group;
+    bki_list_push_back(&group->children, &task->group_link);
+    if (out)
+        *out = task;
+    else
+        task->refs--;
+    return 0;
+}
+
+static void apply_opts(struct bki_task_spec *spec, const bk_task_opts *opts)
+{
+    if (opts) {
+        spec->name = opts->name;
+        spec->stack_size = opts->stack_size;
+    }
+}
+
+int bk_group_go(bk_group *group, bk_fn *fn, void *ctx, const bk_task_opts *opts)
+{
+    struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
+    apply_opts(&spec, opts);
+    return start_child(group, NULL, &spec);
+}
+
+int bk_group_go_task(bk_group *group, bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
+{
+    struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
+    apply_opts(&spec, opts);
+    return start_child(group, out, &spec);
+}
+
+int bk_group_go_msg(bk_group *group, bk_msg_fn *fn, void *ctx, bk_msg **msg)
+{
+    struct bki_task_spec spec = {
+        .msg_fn = fn, .ctx = ctx, .msg = msg, .site = __builtin_return_address(0)};
+    return start_child(group, NULL, &spec);
+}
+
+/* ---- Cancelling and ending ---- */
+
+static void cancel_children(struct bk_group *group)
+{
+    group->cancelled = true;
+    struct bki_list *next;
+    for (struct bki_list *n = bki_list_first(&group->children); n; n = next) {
+        next = bki_list_next(&group->children, n);
+        bk_task_cancel(bki_container(n, struct bk_task, group_link));
+    }
+    bki_grant_all(&group->go_line, -ECANCELED);
+}
+
+void bk_group_cancel(bk_group *group)
+{
+    group->called_off = true;
+    cancel_children(group);
+}
+
+static void record_failure(struct bk_group *group, struct bk_task *task)
+{
+    task->was_observed = true;
+    if (group->failures++ > 0)
+        return;
+    group->first_failure = task->result;
+    group->error = task->error;
+    task->error.text = NULL;
+}
+
+void bki_group_child_done(struct bk_task *task)
+{
+    struct bk_group *group = task->group;
+    bki_list_remove(&task->group_link);
+    task->group = NULL;
+    if (task->result < 0 && task->result != -ECANCELED) {
+        record_failure(group, task);
+        if (!group->keep_going && !group->owner_raised) {
+            group->owner_raised = true;
+            cancel_children(group);
+            bki_cancel_raise(group->owner, group->frame);
+        }
+    }
+    give_place(group);
+}
+
+int bk_group_wait(bk_group *group)
+{
+    int r = bki_check_cancel();
+    if (r < 0 || group->n == 0)
+        return r;
+    struct bki_waiter w;
+    return bki_wait(&group->idle_line, &w, &idle_kind, group);
+}
+
+size_t bk_group_count(const bk_group *group)
+{
+    return group->n;
+}
+
+size_t bk_group_failures(const bk_group *group)
+{
+    return group->failures;
+}
+
+/* Waits for all children whatever happens to the owner; a cancel of the owner is passed on. */
+static void wait_for_children(struct bk_group *group)
+{
+    while (group->n > 0) {
+        struct bki_waiter w = {.task = bki_self()};
+        if (!group->cancelled) {
+            if (bki_wait(&group->idle_line, &w, &idle_kind, group) < 0)
+                cancel_children(group);
+            continue;
+        }
+        bki_list_push_back(&group->idle_line, &w.link);
+        while (!w.granted)
+            bki_park_hard(&idle_kind, group);
+    }
+}
+
+static int outcome(struct bk_group *group, int r, int failure_before)
+{
+    bool cancelled_outside = group->frame->pending > 0;
+    bool own_failure = r < 0 && r != -ECANCELED;
+    if (failure_before < 0 || (group->first_failure < 0 && !own_failure)) {
+        bki_error_slot_adopt(&group->error);
+        return group->first_failure;
+    }
+    if (own_failure)
+        return r;
+    if (cancelled_outside)
+        return -ECANCELED;
+    /* The opener stopped because it called its own group off: that is a normal end. */
+    return r == -ECANCELED && group->called_off ? 0 : r;
+}
+
+int bk_group_close(bk_group **group, int r)
+{
+    struct bk_group *g = *group;
+    *group = NULL;
+    if (!g)
+        return r;
+    int failure_before = g->first_failure;
+    if ((r < 0 || bki_check_cancel() < 0) && !g->cancelled)
+        cancel_children(g);
+    wait_for_children(g);
+    if (g->owner_raised)
+        bki_cancel_lower(g->frame);
+    r = outcome(g, r, failure_before);
+    bki_error_slot_free(&g->error);
+    bki_free(g);
+    return r;
+}

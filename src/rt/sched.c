@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ * Park, wake, and the turn of the loop: inbox, kernel, timers, ready tasks. */
+#include "rt/sched.h"
+
+#include <time.h>
+
+#include "base/list.h"
+
+__thread struct bk_loop *bki_loop __attribute__((tls_model("initial-exec")));
+
+#define TRIM_EVERY_NS ((int64_t)20 * 1000000)
+/* Under the virtual clock: real time granted to the kernel before the clock jumps past an operation in flight. */
+#define VIRTUAL_GRACE_NS ((int64_t)2 * 1000000)
+
+static int64_t monotonic_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t bki_clock_ns(const struct bk_loop *loop)
+{
+    return loop->virtual_clock ? loop->virtual_ns : monotonic_ns();
+}
+
+bk_time bk_now(void)
+{
+    bk_time t = {bki_loop ? bki_clock_ns(bki_loop) : monotonic_ns()};
+    return t;
+}
+
+/* ---- Park and wake ---- */
+
+static void park(const struct bki_wait_kind *kind, const void *object, bool cancellable)
+{
+    struct bk_loop *loop = bki_loop;
+    struct bk_task *self = loop->current;
+    self->wait_kind = kind;
+    self->wait_object = object;
+    self->wait_since_ns = loop->now_ns;
+    self->cancellable = cancellable;
+    self->state = BKI_PARKED;
+    loop->n_external += kind->external;
+    bki_hand_over(loop, self, bki_ready_take(loop), false);
+    loop->n_external -= kind->external;
+}
+
+int bki_park(const struct bki_wait_kind *kind, const void *object)
+{
+    park(kind, object, true);
+    return bki_check_cancel();
+}
+
+void bki_park_hard(const struct bki_wait_kind *kind, const void *object)
+{
+    park(kind, object, false);
+}
+
+void bki_wake(struct bk_task *task)
+{
+    if (task->state != BKI_PARKED)
+        return;
+    task->state = BKI_READY;
+    bki_ready_push(task->loop, task);
+}
+
+int bk_yield(void)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    struct bk_loop *loop = bki_loop;
+    struct bk_task *self = loop->current;
+    self->state = BKI_READY;
+    bki_ready_push(loop, self);
+    struct bk_task *next = bki_ready_take(loop);
+    if (next != self)
+        bki_hand_over(loop, self, next, false);
+    else
+        self->state = BKI_RUNNING;
+    return bki_check_cancel();
+}
+
+int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_kind *kind,
+             const void *object)
+{
+    w->task = bki_self();
+    w->granted = false;
+    bki_list_push_back(line, &w->link);
+    park(kind, object, true);
+    if (w->granted)
+        return w->result;
+    bki_list_remove(&w->link);
+    w->task->cancel_seen = true;
+    return -ECANCELED;
+}
+
+void bki_grant(struct bki_waiter *w, int result)
+{
+    bki_list_remove(&w->link);
+    w->granted = true;
+    w->result = result;
+    bki_wake(w->task);
+}
+
+struct bki_waiter *bki_grant_first(struct bki_list *line, int result)
+{
+    struct bki_list *first = bki_list_first(line);
+    if (!first)
+        return NULL;
+    struct bki_waiter *w = bki_container(first, struct bki_waiter, link);
+    bki_grant(w, result);
+    return w;
+}
+
+void bki_grant_all(struct bki_list *line, int result)
+{
+    while (bki_grant_first(line, result))
+        ;
+}
+
+/* ---- Operations ---- */
+
+static void op_done(struct bki_op *op)
+{
+    bki_wake(op->owner);
+}
+
+int64_t bki_op_run(struct bki_op *op, const struct bki_wait_kind *kind, const void *object)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    struct bk_loop *loop = bki_loop;
+    op->owner = loop->current;
+    op->done = op_done;
+    r = loop->backend->start(loop, op);
+    if (r != 0)
+        return r < 0 ? r : op->result;
+    park(kind, object, true);
+    if (op->in_flight) {
+        /* A cancel woke us: the kernel may still hold op, which lives in our caller's frame. */
+        loop->backend->cancel(loop, op);
+        while (op->in_flight)
+            park(kind, object, false);
+    }
+    if (op->result == -ECANCELED)
+        loop->current->cancel_seen = true;
+    return op->result;
+}
+
+/* ---- Turns ---- */
+
+static bool fire_timers(struct bk_loop *loop)
+{
+    bool fired = false;
+    while (bki_heap_min_key(&loop->timers) <= loop->now_ns && loop->timers.len > 0) {
+        struct bki_timer *timer =
+            bki_container(bki_heap_pop(&loop->timers), struct bki_timer, node);
+        timer->fire(timer);
+        fired = true;
+    }
+    return fired;
+}
+
+static void poll_backend(struct bk_loop *loop, int64_t timeout_ns)
+{
+    int r = loop->backend->poll(loop, timeout_ns);
+    if (r < 0 && !loop->fatal)
+        loop->fatal = r;
+    unsigned flags = atomic_load_explicit(&loop->inbox_flags, memory_order_relaxed);
+    if (flags) {
+        flags = atomic_exchange(&loop->inbox_flags, 0);
+        if (flags & BKI_INBOX_SIGNAL)
+            bki_signals_run(loop);
+        if (flags & BKI_INBOX_POSTS)
+            bki_inbox_run(loop);
+    }
+}
+
+static int64_t real_timeout(struct bk_loop *loop, bool more_to_trim)
+{
+    int64_t next = bki_heap_min_key(&loop->timers);
+    int64_t timeout = next == INT64_MAX ? -1 : next > loop->now_ns ? next - loop->now_ns : 0;
+    if (more_to_trim && (timeout < 0 || timeout > TRIM_EVERY_NS))
+        return TRIM_EVERY_NS;
+    return timeout;
+}
+
+/* Nothing is ready: sleeps until something is.  False when nothing ever can be. */
+static bool wait_for_something(struct bk_loop *loop, bool more_to_trim)
+{
+    bool timed = loop->timers.len > 0;
+    bool outside = loop->n_external > 0 || loop->backend->busy(loop) ||
+                   atomic_load(&loop->inbox_flags) != 0;
+    if (!timed && !outside)
+        return false;
+    if (!loop->virtual_clock) {
+        poll_backend(loop, real_timeout(loop, more_to_trim));
+        return true;
+    }
+    bool threads = loop->n_external > 0;
+    poll_backend(loop, threads || !timed ? (outside ? -1 : 0) : outside ? VIRTUAL_GRACE_NS : 0);
+    if (!loop->ready_head && timed && loop->n_external == 0 && loop->timers.len > 0)
+        loop->virtual_ns = bki_heap_min_key(&loop->timers);
+    return true;
+}
+
+/* Looks at the world once.  False when no task can ever run again. */
+static bool turn(struct bk_loop *loop)
+{
+    bool ready = loop->ready_head != NULL;
+    bool asked = atomic_load_explicit(&loop->inbox_flags, memory_order_relaxed) != 0;
+    if (loop->timers.len > 0 || loop->default_stacks->n_warm > loop->default_stacks->min_warm || !ready)
+        loop->now_ns = bki_clock_ns(loop);
+    bool fired = fire_timers(loop);
+    bool more_to_trim = false;
+    if (loop->now_ns >= loop->trim_at_ns) {
+        more_to_trim = bki_stacks_trim(&loop->stacks);
+        loop->trim_at_ns = loop->now_ns + TRIM_EVERY_NS;
+    }
+    if (ready || fired || loop->ready_head) {
+        if (asked || loop->backend->busy(loop))
+            poll_backend(loop, 0);
+        return true;
+    }
+    if (!wait_for_something(loop, more_to_trim))
+        return false;
+    loop->now_ns = bki_clock_ns(loop);
+    fire_timers(loop);
+    return true;
+}
+
+void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop))
+{
+    while (!done(loop) && !loop->fatal) {
+        if (!turn(loop)) {
+            loop->deadlocked = true;
+            return;
+        }
+        loop->budget = BKI_BUDGET;
+        struct bk_task *next = bki_ready_take(loop);
+        if (next != &loop->scheduler)
+            bki_hand_over(loop, &loop->scheduler, next, false);
+    }
+}

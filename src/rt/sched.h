@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * The scheduler's inside: who runs next, and the hand-over from one stack to another.
+ *
+ * A task that suspends switches straight to the next ready one; the scheduler's own context (the stack bk_run was called on)
+ * runs only when none is ready, or after BKI_BUDGET switches, to look at the clock and the kernel. */
+#ifndef BECK_SRC_RT_SCHED_H
+#define BECK_SRC_RT_SCHED_H
+
+#include "rt/fiber.h"
+#include "rt/rt.h"
+#include "rt/switch.h"
+
+#define BKI_BUDGET 128
+
+static inline void bki_ready_push(struct bk_loop *loop, struct bk_task *task)
+{
+    task->next_ready = NULL;
+    if (loop->ready_head)
+        loop->ready_tail->next_ready = task;
+    else
+        loop->ready_head = task;
+    loop->ready_tail = task;
+}
+
+/* Takes who runs next: a ready task, or the scheduler. */
+static inline struct bk_task *bki_ready_take(struct bk_loop *loop)
+{
+    struct bk_task *task = loop->ready_head;
+    if (__builtin_expect(!task || --loop->budget < 0, 0))
+        return &loop->scheduler;
+    loop->ready_head = task->next_ready;
+    return task;
+}
+
+/* Leaves `from` for `to`; returns when `from` runs again (never, when it is dying). */
+static inline void bki_hand_over(struct bk_loop *loop, struct bk_task *from, struct bk_task *to,
+                                 bool dying)
+{
+    loop->current = to;
+    to->state = BKI_RUNNING;
+#if defined(BKI_ASAN) || defined(BKI_TSAN)
+    struct bki_fiber_notes notes = {0};
+    bki_fiber_before(&notes, dying, to->stack ? bki_stack_low(to->stack) : loop->scheduler_low,
+                     to->stack ? bki_stack_size(to->stack) : loop->scheduler_size,
+                     to->stack ? to->stack->tsan_fiber : loop->scheduler_tsan);
+    bki_switch(&from->sp, to->sp);
+    bki_fiber_after(&notes, NULL, NULL);
+#else
+    (void)dying;
+    bki_switch(&from->sp, to->sp);
+#endif
+}
+
+/* First thing on a new task's stack. */
+static inline void bki_arrive(struct bk_loop *loop)
+{
+    (void)loop;
+#if defined(BKI_ASAN)
+    bool first = !loop->scheduler_low;
+    const void *low;
+    size_t size;
+    bki_fiber_after(NULL, &low, &size);
+    if (first) { /* the first switch of a run comes from the scheduler */
+        loop->scheduler_low = low;
+        loop->scheduler_size = size;
+    }
+#endif
+}
+
+/* Runs ready tasks and the world around them until done(loop) says so. */
+void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop));
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT
+ * The life of a task: start on a stack of its own, run, end, be waited for. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "rt/group.h"
+#include "rt/sched.h"
+#include "rt/symbol.h"
+
+static void task_entry(void *arg) __attribute__((noreturn));
+
+/* ---- Starting ---- */
+
+static void set_name(struct bk_task *task, const char *name)
+{
+    bki_free(task->name);
+    task->name = name ? bki_strndup(name, BKI_NAME_MAX - 1) : NULL;
+}
+
+/* The task object at the top of its stack, below the colour gap. */
+static struct bk_task *place_task(struct bki_stack *stack)
+{
+    uintptr_t top = (uintptr_t)stack - stack->colour - sizeof(struct bk_task);
+    return (struct bk_task *)(top & ~(uintptr_t)63);
+}
+
+static int get_stack(struct bk_loop *loop, size_t size, struct bki_stack **out)
+{
+    struct bki_stack_class *class = loop->default_stacks;
+    if (__builtin_expect(loop->n_tasks >= loop->opts.max_tasks, 0))
+        return bk_fail(-EAGAIN, "max_tasks (%zu) are alive", loop->opts.max_tasks);
+    if (size) {
+        class = bki_stack_class_for(&loop->stacks, size);
+        if (!class)
+            return bk_fail(-EINVAL, "a stack of %zu bytes is over the limit of 64 MiB", size);
+    }
+    *out = bki_stack_get(class);
+    return *out ? 0 : -ENOMEM;
+}
+
+int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
+{
+    struct bk_loop *loop = bki_loop;
+    struct bki_stack *stack = NULL;
+    int r = get_stack(loop, spec->stack_size, &stack);
+    if (r < 0)
+        return r;
+    struct bk_task *task = place_task(stack);
+    memset(task, 0, sizeof *task);
+    stack->owner = task;
+    task->stack = stack;
+    task->loop = loop;
+    task->refs = out ? 2 : 1;
+    task->cancel_frame = &task->cancel_root;
+    task->ctx = spec->ctx;
+    if (spec->msg_fn) {
+        task->msg_fn = spec->msg_fn;
+        task->has_msg = true;
+        task->msg = *spec->msg;
+        *spec->msg = NULL;
+    } else {
+        task->fn = spec->fn;
+    }
+    bki_list_init(&task->joiners);
+    task->id = loop->next_task_id++;
+    task->parent_id = loop->current->id;
+    task->spawn_site = spec->site;
+    if (spec->name)
+        set_name(task, spec->name);
+    task->sp = bki_switch_prepare(bki_stack_low(stack), task, task_entry, task);
+    bki_list_push_back(&loop->tasks, &task->all_link);
+    loop->n_tasks++;
+    task->state = BKI_NEW;
+    bki_ready_push(loop, task);
+    if (__builtin_expect(loop->shutting_down, 0))
+        bk_task_cancel(task);
+    if (out)
+        *out = task;
+    return 0;
+}
+
+int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
+{
+    if (!bki_loop)
+        return bk_fail(-EINVAL, "bk_go outside bk_run");
+    struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
+    if (opts) {
+        spec.name = opts->name;
+        spec.stack_size = opts->stack_size;
+    }
+    return bki_task_start(out, &spec);
+}
+
+/* ---- Ending ---- */
+
+static void report_unseen(struct bk_task *task)
+{
+    char label[BKI_NAME_MAX * 2];
+    bk_error_report report = {
+        .what = "task failed and nobody waited for it",
+        .task = bki_task_label(task, label, sizeof label),
+        .task_id = task->id,
+        .result = task->result,
+        .detail = bki_error_slot_text(&task->error),
+    };
+    task->loop->opts.on_error(task->loop->opts.on_error_ctx, &report);
+}
+
+void bki_task_unref(struct bk_task *task)
+{
+    if (--task->refs > 0)
+        return;
+    if (task->result < 0 && task->result != -ECANCELED && !task->was_observed)
+        report_unseen(task);
+    if (task->name)
+        bki_free(task->name);
+    if (task->error.text)
+        bki_error_slot_free(&task->error);
+    bki_stack_put(task->stack);
+}
+
+static void end_task(struct bk_task *task, int result)
+{
+    struct bk_loop *loop = task->loop;
+    /* Cancelled, and never got to know: it ends as cancelled. */
+    if (task->n_cancel > 0 && !task->cancel_seen && result >= 0)
+        result = -ECANCELED;
+    task->result = result;
+    bki_list_remove(&task->all_link);
+    loop->n_tasks--;
+    bki_grant_all(&task->joiners, 0);
+    if (task->group)
+        bki_group_child_done(task);
+    /* DONE last: whoever looks before sees a task still alive. */
+    task->state = BKI_DONE;
+    bki_task_unref(task);
+}
+
+static void task_entry(void *arg)
+{
+    struct bk_task *task = arg;
+    struct bk_loop *loop = task->loop;
+    bki_arrive(loop);
+    int result = -ECANCELED;
+    if (task->cancel_frame->pending == 0)
+        result = task->has_msg ? task->msg_fn(task->ctx, &task->msg) : task->fn(task->ctx);
+    if (task->msg)
+        bk_msg_free(&task->msg);
+    end_task(task, result);
+    /* The stack may already be in the pool: nothing takes it before we have left. */
+    bki_hand_over(loop, task, bki_ready_take(loop), true);
+    __builtin_unreachable();
+}
+
+/* ---- Waiting for one ---- */
+
+static void describe_task(const void *object, char *buf, size_t size)
+{
+    char label[BKI_NAME_MAX * 2];
+    const struct bk_task *task = object;
+    snprintf(buf, size, "#%llu %s", (unsigned long long)task->id,
+             bki_task_label(task, label, sizeof label));
+}
+
+static const struct bki_wait_kind join_kind = {.what = "task", .describe = describe_task};
+
+static int observe(struct bk_task *task, int *result, int r)
+{
+    task->was_observed = true;
+    if (result)
+        *result = task->result;
+    if (r == 0 && task->result < 0)
+        bki_error_slot_adopt(&task->error);
+    return r;
+}
+
+/* Keeps the task object while we wait: its owner may free the handle meanwhile. */
+static int join(struct bk_task *task)
+{
+    struct bki_waiter w;
+    task->refs++;
+    int r = bki_wait(&task->joiners, &w, &join_kind, task);
+    return r;
+}
+
+int bk_task_wait_shielded(bk_task *task, int *result)
+{
+    if (task == bki_self())
+        return bk_fail(-EDEADLK, "a task waited for itself");
+    if (task->state == BKI_DONE)
+        return observe(task, result, 0);
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    r = join(task);
+    if (r == 0 && bki_check_cancel() < 0)
+        r = -ECANCELED; /* nothing was consumed: the result stays with the task */
+    if (r == 0)
+        observe(task, result, r);
+    bki_task_unref(task);
+    return r;
+}
+
+int bk_task_wait(bk_task *task, int *result)
+{
+    if (task == bki_self())
+        return bk_fail(-EDEADLK, "a task waited for itself");
+    if (task->state == BKI_DONE)
+        return observe(task, result, 0);
+    int r = bki_check_cancel();
+    if (r < 0)
+        task->refs++;
+    else
+        r = join(task);
+    if (r < 0) {
+        bk_task_cancel(task);
+        struct bki_waiter w = {.task = bki_self()};
+        if (task->state != BKI_DONE) {
+            bki_list_push_back(&task->joiners, &w.link);
+            while (!w.granted)
+                bki_park_hard(&join_kind, task);
+        }
+    } else {
+        r = bki_check_cancel();
+    }
+    r = observe(task, result, r);
+    bki_task_unref(task);
+    return r;
+}
+
+/* ---- Handles ---- */
+
+void bk_task_free(bk_task **task)
+{
+    struct bk_task *t = *task;
+    *task = NULL;
+    if (t)
+        bki_task_unref(t);
+}
+
+bool bk_task_done(const bk_task *task)
+{
+    return task->state == BKI_DONE;
+}
+
+int bk_task_result(const bk_task *task)
+{
+    if (task->state != BKI_DONE)
+        return -EINPROGRESS;
+    ((bk_task *)(uintptr_t)task)->was_observed = true;
+    return task->result;
+}
+
+bool bk_task_cancelled(const bk_task *task)
+{
+    return task->state == BKI_DONE && task->result == -ECANCELED;
+}
+
+const char *bk_task_errmsg(const bk_task *task)
+{
+    return bki_error_slot_text(&task->error);
+}
+
+const char *bki_task_label(const struct bk_task *task, char *buf, size_t size)
+{
+    if (task->name)
+        return task->name;
+    uintptr_t body = task->has_msg ? (uintptr_t)task->msg_fn : (uintptr_t)task->fn;
+    if (bki_symbol_name((const void *)body, buf, size) < 0)
+        snprintf(buf, size, "task-%llu", (unsigned long long)task->id);
+    return buf;
+}
+
+const char *bk_task_name(const bk_task *task)
+{
+    if (!task->name) {
+        char label[BKI_NAME_MAX * 2];
+        set_name((bk_task *)(uintptr_t)task, bki_task_label(task, label, sizeof label));
+    }
+    return task->name ? task->name : "";
+}
+
+void bk_task_set_name(bk_task *task, const char *name)
+{
+    set_name(task, name);
+}
+
+uint64_t bk_task_id(const bk_task *task)
+{
+    return task->id;
+}
+
+bk_task *bk_task_current(void)
+{
+    return bki_in_task() ? bki_self() : NULL;
+}
+
+size_t bk_task_count(void)
+{
+    return bki_loop ? bki_loop->n_tasks : 0;
+}
