@@ -28,8 +28,9 @@ def main():
     failed, passed = 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for where, text in programs():
-            command = ["gcc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-xc", "-",
-                       f"-I{ROOT}/include", "-o", f"{folder}/program", f"-L{BUILD}", "-lbeck"]
+            command = ["gcc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE",
+                       "-xc", "-", f"-I{ROOT}/include", "-o", f"{folder}/program",
+                       f"-L{BUILD}", "-lbeck"]
             run = subprocess.run(command, input=text, capture_output=True, text=True)
             if run.returncode == 0:
                 passed += 1
