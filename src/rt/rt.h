@@ -240,7 +240,12 @@ struct bki_post {
 int bki_inbox_open(struct bk_loop *loop);
 /* Any thread; posts from one thread run in order.  -BK_ECLOSED once the loop has closed its inbox. */
 int bki_inbox_post(struct bk_loop *loop, struct bki_post *post);
+/* From now on bk_go_threadsafe is refused: the run is ending. */
+void bki_inbox_refuse_tasks(struct bk_loop *loop);
+/* Runs what was posted, refuses the rest, and waits for threads that are just posting.  The loop must still be able to be
+ * woken, and nothing may need a post any more. */
 void bki_inbox_close(struct bk_loop *loop);
+void bki_inbox_free(struct bk_loop *loop);  /* together with the loop */
 void bki_pool_close(struct bk_loop *loop);  /* pool.c: waits for running jobs */
 int bki_signals_open(struct bk_loop *loop); /* signal.c: SIGINT, SIGTERM, SIGUSR1 as bk_run_opts says */
 void bki_signals_close(struct bk_loop *loop);

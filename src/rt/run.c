@@ -63,6 +63,7 @@ static void loop_close(struct bk_loop *loop)
         loop->backend->close(loop);
     bki_stacks_close(&loop->stacks);
     bki_heap_free(&loop->timers);
+    bki_inbox_free(loop);
     bki_loop = NULL;
     bki_free(loop);
 }
@@ -138,6 +139,7 @@ static int run_to_the_end(struct bk_loop *loop)
     }
     loop->deadlocked = false;
     loop->shutting_down = true;
+    bki_inbox_refuse_tasks(loop);
     cancel_all(loop);
     bki_sched_run(loop, all_done);
     if (loop->deadlocked && !all_done(loop)) {

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * Events: a flag that any number of tasks wait for. */
+#include <beck/sync.h>
+
+#include "base/alloc.h"
+#include "rt/sync.h"
+
+struct bk_event {
+    struct bki_list waiters;
+    bool set;
+    char name[BKI_NAME_MAX];
+};
+
+static void describe_event(const void *object, char *buf, size_t size)
+{
+    const struct bk_event *event = object;
+    char name[BKI_QUOTED_MAX];
+    snprintf(buf, size, "%s", bki_name_quoted(event->name, name));
+}
+
+static const struct bki_wait_kind event_kind = {.what = "event", .describe = describe_event};
+
+int bk_event_new(bk_event **out, const char *name)
+{
+    struct bk_event *event = bki_zalloc(sizeof *event);
+    if (!event)
+        return bk_fail(-ENOMEM, "no memory for an event");
+    bki_list_init(&event->waiters);
+    bki_name_set(event->name, name);
+    *out = event;
+    return 0;
+}
+
+void bk_event_free(bk_event **event)
+{
+    struct bk_event *e = *event;
+    *event = NULL;
+    if (!e)
+        return;
+    bki_grant_all(&e->waiters, -ECANCELED);
+    bki_free(e);
+}
+
+void bk_event_set(bk_event *event)
+{
+    event->set = true;
+    bki_grant_all(&event->waiters, 0);
+}
+
+void bk_event_clear(bk_event *event)
+{
+    event->set = false;
+}
+
+bool bk_event_is_set(const bk_event *event)
+{
+    return event->set;
+}
+
+int bk_event_wait(bk_event *event)
+{
+    int r = bki_check_cancel();
+    if (r < 0 || event->set)
+        return r;
+    if (bki_line_is_foreign(&event->waiters))
+        return bki_fail_foreign("event");
+    struct bki_waiter w;
+    r = bki_wait(&event->waiters, &w, &event_kind, event);
+    /* The wake-up took nothing away from anybody: a cancel of the same turn shows at once. */
+    return r < 0 ? r : bki_check_cancel();
+}

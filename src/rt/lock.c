@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ * Locks: handed from one task to the next in the order they asked. */
+#include <beck/sync.h>
+
+#include "base/alloc.h"
+#include "rt/sync.h"
+
+/* The holder is known by its id, because it may have ended without a release. */
+static const struct bk_task *find_task(uint64_t id)
+{
+    const struct bki_list *tasks = &bki_loop->tasks;
+    for (const struct bki_list *n = bki_list_first(tasks); n; n = bki_list_next(tasks, n)) {
+        const struct bk_task *task = bki_container(n, const struct bk_task, all_link);
+        if (task->id == id)
+            return task;
+    }
+    return NULL;
+}
+
+static void describe_lock(const void *object, char *buf, size_t size)
+{
+    const struct bk_lock *lock = object;
+    char name[BKI_QUOTED_MAX], label[BKI_NAME_MAX * 2];
+    const struct bk_task *holder = find_task(lock->holder);
+    if (holder)
+        snprintf(buf, size, "%sheld by #%llu %s", bki_name_quoted(lock->name, name),
+                 (unsigned long long)holder->id, bki_task_label(holder, label, sizeof label));
+    else
+        snprintf(buf, size, "%sheld by a task that has ended", bki_name_quoted(lock->name, name));
+}
+
+static const struct bki_wait_kind lock_kind = {.what = "lock", .describe = describe_lock};
+
+int bk_lock_new(bk_lock **out, const char *name)
+{
+    struct bk_lock *lock = bki_zalloc(sizeof *lock);
+    if (!lock)
+        return bk_fail(-ENOMEM, "no memory for a lock");
+    bki_list_init(&lock->waiters);
+    lock->refs = 1;
+    bki_name_set(lock->name, name);
+    *out = lock;
+    return 0;
+}
+
+void bki_lock_unref(struct bk_lock *lock)
+{
+    if (--lock->refs == 0)
+        bki_free(lock);
+}
+
+void bk_lock_free(bk_lock **lock)
+{
+    struct bk_lock *l = *lock;
+    *lock = NULL;
+    if (!l)
+        return;
+    l->freed = true;
+    l->held = false;
+    bki_grant_all(&l->waiters, -ECANCELED);
+    bki_lock_unref(l);
+}
+
+static uint64_t caller_id(void)
+{
+    return bki_in_task() ? bki_self()->id : 0;
+}
+
+static void take(struct bk_lock *lock)
+{
+    lock->held = true;
+    lock->holder = caller_id();
+}
+
+bool bki_lock_is_mine(const struct bk_lock *lock)
+{
+    return lock->held && lock->holder == caller_id();
+}
+
+void bki_lock_pass_on(struct bk_lock *lock)
+{
+    struct bki_waiter *next = bki_grant_first(&lock->waiters, 0);
+    lock->held = next != NULL;
+    lock->holder = next ? next->task->id : 0;
+}
+
+int bk_lock_acquire(bk_lock *lock)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    if (!lock->held) {
+        take(lock);
+        return 0;
+    }
+    if (lock->holder == bki_self()->id)
+        return bk_fail(-EDEADLK, "the task holds this lock already");
+    if (bki_line_is_foreign(&lock->waiters))
+        return bki_fail_foreign("lock");
+    struct bki_waiter w;
+    return bki_wait(&lock->waiters, &w, &lock_kind, lock);
+}
+
+int bki_lock_retake(struct bk_lock *lock)
+{
+    if (lock->freed)
+        return -ECANCELED;
+    if (!lock->held) {
+        take(lock);
+        return 0;
+    }
+    struct bki_waiter w = {.task = bki_self()};
+    bki_list_push_back(&lock->waiters, &w.link);
+    while (!w.granted)
+        bki_park_hard(&lock_kind, lock);
+    return w.result;
+}
+
+int bk_lock_try_acquire(bk_lock *lock)
+{
+    if (lock->held)
+        return -EBUSY;
+    take(lock);
+    return 0;
+}
+
+int bk_lock_release(bk_lock *lock)
+{
+    if (!lock->held)
+        return bk_fail(-EPERM, "the lock is not held");
+    if (bki_line_is_foreign(&lock->waiters))
+        return bki_fail_foreign("lock");
+    bki_lock_pass_on(lock);
+    return 0;
+}
+
+bool bk_lock_held(const bk_lock *lock)
+{
+    return lock->held;
+}

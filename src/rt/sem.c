@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ * Semaphores: permits handed out in the order they were asked for. */
+#include <beck/sync.h>
+
+#include "base/alloc.h"
+#include "rt/sync.h"
+
+/* A permit goes straight to the longest waiter.  Until that one has run (it is `waking`), nobody who
+ * came later overtakes it even if further permits are free: acquire returns in the order of the calls.
+ * Invariant: somebody waits in line => value == 0 or n_waking > 0. */
+struct bk_sem {
+    struct bki_list waiters;
+    size_t value;
+    size_t max;
+    size_t n_waking;
+    bool freed; /* memory goes with the last waking one */
+    char name[BKI_NAME_MAX];
+};
+
+static void describe_sem(const void *object, char *buf, size_t size)
+{
+    const struct bk_sem *sem = object;
+    char name[BKI_QUOTED_MAX];
+    snprintf(buf, size, "%s(%zu free)", bki_name_quoted(sem->name, name), sem->value);
+}
+
+static const struct bki_wait_kind sem_kind = {.what = "semaphore", .describe = describe_sem};
+
+int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name)
+{
+    if (max && value > max)
+        return bk_fail(-EINVAL, "a semaphore of at most %zu cannot begin with %zu", max, value);
+    struct bk_sem *sem = bki_zalloc(sizeof *sem);
+    if (!sem)
+        return bk_fail(-ENOMEM, "no memory for a semaphore");
+    bki_list_init(&sem->waiters);
+    sem->value = value;
+    sem->max = max ? max : SIZE_MAX;
+    bki_name_set(sem->name, name);
+    *out = sem;
+    return 0;
+}
+
+void bk_sem_free(bk_sem **sem)
+{
+    struct bk_sem *s = *sem;
+    *sem = NULL;
+    if (!s)
+        return;
+    bki_grant_all(&s->waiters, -ECANCELED);
+    s->freed = true;
+    if (s->n_waking == 0)
+        bki_free(s);
+}
+
+/* The waiter that was granted a permit runs at last. */
+static void has_woken(struct bk_sem *sem)
+{
+    sem->n_waking--;
+    if (sem->freed) {
+        if (sem->n_waking == 0)
+            bki_free(sem);
+        return;
+    }
+    while (sem->value > 0 && bki_grant_first(&sem->waiters, 0)) {
+        sem->value--;
+        sem->n_waking++;
+    }
+}
+
+int bk_sem_acquire(bk_sem *sem)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    if (sem->value > 0 && sem->n_waking == 0) {
+        sem->value--;
+        return 0;
+    }
+    if (bki_line_is_foreign(&sem->waiters))
+        return bki_fail_foreign("semaphore");
+    struct bki_waiter w;
+    r = bki_wait(&sem->waiters, &w, &sem_kind, sem);
+    if (r == 0)
+        has_woken(sem);
+    return r;
+}
+
+int bk_sem_try_acquire(bk_sem *sem)
+{
+    if (sem->value == 0 || sem->n_waking > 0)
+        return -EAGAIN;
+    sem->value--;
+    return 0;
+}
+
+int bk_sem_release(bk_sem *sem)
+{
+    if (sem->value >= sem->max)
+        return bk_fail(-EOVERFLOW, "the semaphore has all its %zu permits", sem->max);
+    if (bki_line_is_foreign(&sem->waiters))
+        return bki_fail_foreign("semaphore");
+    if (bki_grant_first(&sem->waiters, 0))
+        sem->n_waking++;
+    else
+        sem->value++;
+    return 0;
+}
+
+size_t bk_sem_value(const bk_sem *sem)
+{
+    return sem->value;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ * What the things that tasks wait on share: names, a check for the wrong loop, and the inside of a lock.
+ *
+ * Lifetime rule of all of them: freeing an object grants every waiter the documented error, and a waiter
+ * that was granted something does not look at the object again, unless the object counts it. */
+#ifndef BECK_SRC_RT_SYNC_H
+#define BECK_SRC_RT_SYNC_H
+
+#include <stdio.h>
+
+#include <beck/sync.h>
+
+#include "rt/rt.h"
+
+/* ---- Names ---- */
+
+static inline void bki_name_set(char name[BKI_NAME_MAX], const char *text)
+{
+    snprintf(name, BKI_NAME_MAX, "%s", text ? text : "");
+}
+
+#define BKI_QUOTED_MAX (BKI_NAME_MAX + 3)
+
+/* "'name' " for the front of a description, "" when there is no name. */
+static inline const char *bki_name_quoted(const char *name, char buf[BKI_QUOTED_MAX])
+{
+    snprintf(buf, BKI_QUOTED_MAX, *name ? "'%.31s' " : "", name);
+    return buf;
+}
+
+/* ---- Misuse ---- */
+
+/* True when the tasks in line belong to another loop than the caller's thread runs: waking them from
+ * here would corrupt that loop. */
+static inline bool bki_line_is_foreign(const struct bki_list *line)
+{
+    const struct bki_list *first = bki_list_first(line);
+    return first && bki_container(first, struct bki_waiter, link)->task->loop != bki_loop;
+}
+
+static inline int bki_fail_foreign(const char *what)
+{
+    return bk_fail(-EPERM, "this %s is in use by another thread's loop", what);
+}
+
+/* ---- Locks, for conditions ---- */
+
+struct bk_lock {
+    struct bki_list waiters;
+    uint64_t holder; /* the id of the task that holds it, 0 when taken outside tasks */
+    unsigned refs;   /* the owner's, one for each condition on it and for each wait on such a condition */
+    bool held;
+    bool freed;      /* the owner's reference is gone: nobody can take it any more */
+    char name[BKI_NAME_MAX];
+};
+
+void bki_lock_unref(struct bk_lock *lock);
+/* The caller holds it. */
+bool bki_lock_is_mine(const struct bk_lock *lock);
+/* Gives a held lock to the longest waiter, or back. */
+void bki_lock_pass_on(struct bk_lock *lock);
+/* Takes it whatever cancels come.  Returns 0, or -ECANCELED when it was freed. */
+int bki_lock_retake(struct bk_lock *lock);
+
+#endif
