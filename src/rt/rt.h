@@ -120,7 +120,9 @@ struct bk_loop {
     const char *backend_reason;
     bool virtual_clock;
     int64_t virtual_ns;             /* its time */
-    size_t n_external;              /* tasks parked on something outside the loop, and pool jobs under way */
+    size_t n_external;              /* tasks parked on something outside the loop: no deadlock */
+    size_t n_jobs;                  /* calls on pool threads that have not come back: virtual time waits for them too */
+    bool handed_out;                /* bk_loop_current has told its address: other threads may start tasks */
 
     struct bki_list tasks;
     size_t n_tasks;

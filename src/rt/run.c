@@ -16,6 +16,8 @@
 
 bk_loop *bk_loop_current(void)
 {
+    if (bki_loop)
+        bki_loop->handed_out = true;
     return bki_loop;
 }
 

@@ -192,17 +192,17 @@ static int64_t real_timeout(struct bk_loop *loop, bool more_to_trim)
 static bool wait_for_something(struct bk_loop *loop, bool more_to_trim)
 {
     bool timed = loop->timers.len > 0;
-    bool outside = loop->n_external > 0 || loop->backend->busy(loop) ||
-                   atomic_load(&loop->inbox_flags) != 0;
+    bool outside = loop->n_external > 0 || loop->n_jobs > 0 || loop->handed_out ||
+                   loop->backend->busy(loop) || atomic_load(&loop->inbox_flags) != 0;
     if (!timed && !outside)
         return false;
     if (!loop->virtual_clock) {
         poll_backend(loop, real_timeout(loop, more_to_trim));
         return true;
     }
-    bool threads = loop->n_external > 0;
-    poll_backend(loop, threads || !timed ? (outside ? -1 : 0) : outside ? VIRTUAL_GRACE_NS : 0);
-    if (!loop->ready_head && timed && loop->n_external == 0 && loop->timers.len > 0)
+    bool jobs = loop->n_jobs > 0;
+    poll_backend(loop, jobs || !timed ? -1 : outside ? VIRTUAL_GRACE_NS : 0);
+    if (!loop->ready_head && timed && loop->n_jobs == 0 && loop->timers.len > 0)
         loop->virtual_ns = bki_heap_min_key(&loop->timers);
     return true;
 }
