@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Messages: blocks of a few sizes, recycled through a small cache in each thread.
  *
- * A freed block goes to the cache of the thread that frees it, so the cache needs no lock.  It is
- * bounded (CACHE_BYTES for each size); what does not fit goes back to the allocator. */
+ * A freed block goes to the cache of the thread that frees it, so the cache needs no lock.  It
+ * holds CACHE_BYTES at most, of whatever sizes this thread uses now; the rest goes back to the
+ * allocator. */
 #include <beck/msg.h>
 
 #include <assert.h>
@@ -13,12 +14,13 @@
 #include "base/alloc.h"
 #include "base/msg_internal.h"
 
-/* Block sizes 64, 96, 128, 192, 256, ... 65536: at most a third of a block is unused. */
+/* Block sizes 64, 96, 128, 192, 256, ... 65536: at most a third of a block is unused.  One class
+ * more stands for larger ones, which are never kept. */
 #define N_CLASSES 21
+#define CLASS_LARGE N_CLASSES
 #define MIN_BLOCK ((size_t)64)
 #define MAX_BLOCK ((size_t)65536)
-#define CLASS_NONE 0xff /* larger: straight from the allocator */
-#define CACHE_BYTES ((size_t)256 * 1024)
+#define CACHE_BYTES ((size_t)4 * 1024 * 1024)
 
 /* The address sanitizer can tell a use after free only of blocks that are really freed. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -39,11 +41,12 @@ enum cache_state {
 };
 
 struct cache {
+    size_t room; /* bytes that may still be put in; 0 unless CACHE_ON */
+    enum cache_state state;
     struct {
         struct bk_msg *first;
-        unsigned room; /* how many more may be kept */
-    } class[N_CLASSES];
-    enum cache_state state;
+        size_t n;
+    } class[N_CLASSES + 1];
 };
 
 /* initial-exec: one instruction instead of a call for each access in the shared library; the struct
@@ -54,20 +57,23 @@ static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool key_exists;
 
-static inline size_t class_size(unsigned size_class)
-{
-    return (MIN_BLOCK << size_class / 2) + (size_class % 2 ? (MIN_BLOCK / 2) << size_class / 2 : 0);
-}
+#define TWO_SIZES(exponent)                                                                        \
+    (uint32_t) MIN_BLOCK << (exponent), 3 * ((uint32_t)MIN_BLOCK / 2) << (exponent)
 
-/* The least class whose blocks hold size bytes, or CLASS_NONE. */
+/* CLASS_LARGE: more than there can ever be room for. */
+static const uint32_t class_size[N_CLASSES + 1] = {
+    TWO_SIZES(0), TWO_SIZES(1), TWO_SIZES(2), TWO_SIZES(3), TWO_SIZES(4), TWO_SIZES(5),
+    TWO_SIZES(6), TWO_SIZES(7), TWO_SIZES(8), TWO_SIZES(9), MAX_BLOCK,    UINT32_MAX,
+};
+
+/* The least class whose blocks hold size bytes. */
 static inline unsigned class_of(size_t size)
 {
     if (size <= MIN_BLOCK)
         return 0;
     if (size > MAX_BLOCK)
-        return CLASS_NONE;
-    unsigned top =
-        63 - (unsigned)__builtin_clzll((unsigned long long)size - 1); /* its highest bit */
+        return CLASS_LARGE;
+    unsigned top = 31 - (unsigned)__builtin_clz((unsigned)size - 1); /* its highest bit */
     unsigned upper_half = (unsigned)((size - 1) >> (top - 1)) & 1;
     return (top - 6) * 2 + 1 + upper_half;
 }
@@ -78,18 +84,25 @@ void bki_msg_cache_trim(void)
         struct bk_msg *msg;
         while ((msg = cache.class[c].first)) {
             cache.class[c].first = msg->next;
-            cache.class[c].room++;
             bki_free(msg);
         }
+        cache.class[c].n = 0;
     }
+    if (cache.state == CACHE_ON)
+        cache.room = CACHE_BYTES;
+}
+
+static void stop_cache(void)
+{
+    cache.state = CACHE_OFF;
+    cache.room = 0;
+    bki_msg_cache_trim();
 }
 
 static void thread_ends(void *value)
 {
     (void)value;
-    bki_msg_cache_trim();
-    memset(cache.class, 0, sizeof cache.class);
-    cache.state = CACHE_OFF;
+    stop_cache();
 }
 
 static void make_key(void)
@@ -97,63 +110,64 @@ static void make_key(void)
     key_exists = pthread_key_create(&key, thread_ends) == 0;
 }
 
-/* A thread of the program, not of the library, may still be running here; its cache is lost with
- * it. */
+/* A thread that still runs when the library goes loses what its cache holds. */
 __attribute__((destructor)) static void library_ends(void)
 {
-    bki_msg_cache_trim();
-    memset(cache.class, 0, sizeof cache.class);
-    cache.state = CACHE_OFF;
+    stop_cache();
     if (key_exists)
         pthread_key_delete(key);
     key_exists = false;
 }
 
-/* The first free in a thread; returns whether blocks may be kept. */
-static bool start_cache(void)
+static void start_cache(void)
 {
+    cache.state = CACHE_OFF;
     pthread_once(&key_once, make_key);
-    if (!USE_CACHE || !key_exists || pthread_setspecific(key, &cache) != 0) {
-        cache.state = CACHE_OFF;
-        return false;
-    }
-    for (unsigned c = 0; c < N_CLASSES; c++)
-        cache.class[c].room = (unsigned)(CACHE_BYTES / class_size(c));
+    if (!USE_CACHE || !key_exists || pthread_setspecific(key, &cache) != 0)
+        return;
     cache.state = CACHE_ON;
-    return true;
+    cache.room = CACHE_BYTES;
 }
 
-/* Room that is left is counted only while the cache is on, so the common case is one test. */
-static __attribute__((noinline)) void free_block_slowly(struct bk_msg *msg)
+static void keep_block(struct bk_msg *msg, unsigned c)
 {
-    unsigned c = msg->size_class;
-    if (c == CLASS_NONE || cache.state != CACHE_NEW || !start_cache()) {
-        bki_free(msg);
-        return;
-    }
-    msg->next = NULL;
+    msg->next = cache.class[c].first;
     cache.class[c].first = msg;
-    cache.class[c].room--;
+    cache.class[c].n++;
+    cache.room -= class_size[c];
+}
+
+/* There is no room for the block.  When most of the cache holds other sizes, those have gone out of
+ * use (or share it badly): it starts afresh, which costs no more than if they had never been kept.
+ */
+static __attribute__((noinline)) void free_block_slowly(struct bk_msg *msg, unsigned c)
+{
+    if (c != CLASS_LARGE) {
+        if (cache.state == CACHE_NEW)
+            start_cache();
+        else if (cache.state == CACHE_ON && cache.class[c].n * class_size[c] < CACHE_BYTES / 2)
+            bki_msg_cache_trim();
+        if (class_size[c] <= cache.room) {
+            keep_block(msg, c);
+            return;
+        }
+    }
+    bki_free(msg);
 }
 
 static inline void free_block(struct bk_msg *msg)
 {
     unsigned c = msg->size_class;
-    if (c >= N_CLASSES || cache.class[c].room == 0) {
-        free_block_slowly(msg);
-        return;
-    }
-    msg->next = cache.class[c].first;
-    cache.class[c].first = msg;
-    cache.class[c].room--;
+    if (class_size[c] <= cache.room)
+        keep_block(msg, c);
+    else
+        free_block_slowly(msg, c);
 }
 
 static __attribute__((noinline)) struct bk_msg *new_block_slowly(unsigned c, size_t len)
 {
-    size_t size;
-    if (c != CLASS_NONE)
-        size = class_size(c);
-    else if (__builtin_add_overflow(len, sizeof(struct bk_msg), &size))
+    size_t size = class_size[c];
+    if (c == CLASS_LARGE && __builtin_add_overflow(len, sizeof(struct bk_msg), &size))
         size = SIZE_MAX;
     struct bk_msg *msg = bki_alloc(size);
     if (!msg)
@@ -164,11 +178,12 @@ static __attribute__((noinline)) struct bk_msg *new_block_slowly(unsigned c, siz
 /* A block with room for len bytes behind the header; only its size_class is set. */
 static inline struct bk_msg *new_block(size_t len)
 {
-    unsigned c = len <= MAX_BLOCK ? class_of(len + sizeof(struct bk_msg)) : CLASS_NONE;
-    struct bk_msg *msg = c < N_CLASSES ? cache.class[c].first : NULL;
+    unsigned c = len < MAX_BLOCK ? class_of(len + sizeof(struct bk_msg)) : CLASS_LARGE;
+    struct bk_msg *msg = cache.class[c].first;
     if (msg) {
         cache.class[c].first = msg->next;
-        cache.class[c].room++;
+        cache.class[c].n--;
+        cache.room += class_size[c];
     } else if (!(msg = new_block_slowly(c, len))) {
         return NULL;
     }
