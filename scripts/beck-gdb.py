@@ -90,8 +90,8 @@ def find(text):
 
 
 class TaskUnwinder(Unwinder):
-    """While a task is selected, the thread's innermost frame seems to be called from where that task
-    called bki_switch."""
+    """While a task is selected, the thread's innermost frame seems to be called from where that
+    task called bki_switch."""
 
     def __init__(self):
         super().__init__("beck task")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The gdb script lists the tasks of a stopped program, and of its core, and walks suspended ones."""
+"""The gdb script lists the tasks of a stopped program and of its core, and walks suspended ones."""
 # once
 
 import os
