@@ -64,7 +64,7 @@ struct bki_fiber_notes {
     void *asan_fake;
 };
 
-static inline void bki_fiber_before(struct bki_fiber_notes *notes, bool dying, void *to_low,
+static inline void bki_fiber_before(struct bki_fiber_notes *notes, bool dying, const void *to_low,
                                     size_t to_size, void *to_tsan)
 {
     (void)notes, (void)dying, (void)to_low, (void)to_size, (void)to_tsan;

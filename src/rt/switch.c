@@ -13,15 +13,9 @@ void *bki_switch_prepare(void *low, void *top, void (*entry)(void *arg), void *a
 {
     (void)low;
     void **sp = top;
-    *--sp = NULL;                              /* what bki_switch_start would return to */
-    *--sp = NULL;                              /* keeps rsp a multiple of 16 at its call */
-    *--sp = (void *)(uintptr_t)bki_switch_start; /* rip */
-    *--sp = NULL;                              /* rbp */
-    *--sp = arg;                               /* rbx */
-    *--sp = (void *)(uintptr_t)entry;          /* r12 */
-    *--sp = NULL;                              /* r13 */
-    *--sp = NULL;                              /* r14 */
-    *--sp = NULL;                              /* r15 */
+    *--sp = (void *)(uintptr_t)entry;
+    *--sp = arg;
+    *--sp = (void *)(uintptr_t)bki_switch_start;
     return sp;
 }
 

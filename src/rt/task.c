@@ -15,7 +15,7 @@ static void task_entry(void *arg) __attribute__((noreturn));
 static void set_name(struct bk_task *task, const char *name)
 {
     bki_free(task->name);
-    task->name = name ? bki_strndup(name, BKI_NAME_MAX - 1) : NULL;
+    task->name = name ? bki_strndup(name, strnlen(name, BKI_NAME_MAX - 1)) : NULL;
 }
 
 /* The task object at the top of its stack, below the colour gap. */
