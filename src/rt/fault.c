@@ -31,7 +31,7 @@ static void report(const struct bki_stack *stack)
                      "see bk_task_opts.stack_size)\n",
                      (unsigned long long)task->id, bki_task_label(task, label, sizeof label),
                      offset >= 0 ? site : "?", offset >= 0 ? offset : 0L,
-                     (bki_stack_size(stack) + 4096) / 1024);
+                     bki_stack_size(stack) / 1024);
     if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
         return;
 }

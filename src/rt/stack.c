@@ -65,7 +65,7 @@ void bki_stacks_open(struct bki_stacks *stacks)
 {
     for (size_t i = 0; i < BKI_STACK_CLASSES; i++) {
         stacks->classes[i] = (struct bki_stack_class){0};
-        stacks->classes[i].slot_size = (size_t)1 << (BKI_STACK_MIN_SHIFT + i);
+        stacks->classes[i].slot_size = ((size_t)1 << (BKI_STACK_MIN_SHIFT + i)) + GUARD_SIZE;
     }
 }
 
@@ -76,7 +76,8 @@ static char *slot_of(const struct bki_slab *slab, size_t index)
 
 static struct bki_stack *stack_of(const struct bki_slab *slab, size_t index)
 {
-    return (struct bki_stack *)(void *)(slot_of(slab, index + 1) - sizeof(struct bki_stack));
+    return (struct bki_stack *)(void *)(slot_of(slab, index + 1) - index % COLOURS * 64 -
+                                        sizeof(struct bki_stack));
 }
 
 void *bki_stack_low(const struct bki_stack *stack)
@@ -109,7 +110,7 @@ void bki_stacks_close(struct bki_stacks *stacks)
 struct bki_stack_class *bki_stack_class_for(struct bki_stacks *stacks, size_t size)
 {
     for (size_t i = 0; i < BKI_STACK_CLASSES; i++)
-        if (stacks->classes[i].slot_size >= size)
+        if (stacks->classes[i].slot_size - GUARD_SIZE >= size)
             return &stacks->classes[i];
     return NULL;
 }
@@ -181,8 +182,7 @@ struct bki_stack *bki_stack_get_cold(struct bki_stack_class *class)
     if (--slab->n_cold == 0)
         class->cold_slab = slab->next_cold;
     struct bki_stack *stack = stack_of(slab, index);
-    *stack = (struct bki_stack){
-        .slab = slab, .index = index, .colour = index % COLOURS * 64};
+    *stack = (struct bki_stack){.slab = slab, .index = index};
     bki_fiber_create(stack);
     return stack;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Stacks for tasks: slots cut from large mappings, each with a guard page below, recycled last in, first out.
  *
- * A slot from low to high: guard page | stack, growing down | room for the task object | struct bki_stack.
- * A fresh task touches one page.  Slots are cold (no memory behind them) until first used; those given back stay
+ * A slot from low to high: guard page | stack, growing down | the task object | struct bki_stack | colour gap.
+ * With its guard page a slot is an odd number of pages, and the gap differs from slot to slot: otherwise the tops of
+ * all stacks would fall into the same few sets of the caches.  A fresh task touches one page.  Slots are cold (no memory behind them) until first used; those given back stay
  * warm until they have gone unused for a while, then go cold again. */
 #ifndef BECK_SRC_RT_STACK_H
 #define BECK_SRC_RT_STACK_H
@@ -13,13 +14,12 @@
 
 struct bki_slab;
 
-/* The last bytes of a slot. */
+/* The bookkeeping near the top of a slot; the task object lies right below it. */
 struct bki_stack {
     struct bki_stack *next_warm;
     struct bki_slab *slab;
     void *owner;       /* the task on it, for the overflow report; NULL while free */
     uint32_t index;    /* of the slot in its slab */
-    uint32_t colour;   /* bytes to leave free above the task, so that tasks do not share cache sets */
     void *asan_fake;   /* the sanitizers' notes about this stack */
     void *tsan_fiber;
 };
@@ -57,6 +57,8 @@ static inline struct bki_stack *bki_stack_get(struct bki_stack_class *class)
     if (!stack)
         return bki_stack_get_cold(class);
     class->warm = stack->next_warm;
+    /* The next get finds its links in the cache. */
+    __builtin_prefetch(class->warm, 1);
     if (--class->n_warm < class->min_warm)
         class->min_warm = class->n_warm;
     return stack;

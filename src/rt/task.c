@@ -18,10 +18,10 @@ static void set_name(struct bk_task *task, const char *name)
     task->name = name ? bki_strndup(name, strnlen(name, BKI_NAME_MAX - 1)) : NULL;
 }
 
-/* The task object at the top of its stack, below the colour gap. */
+/* The task object at the top of its stack, on a cache line of its own. */
 static struct bk_task *place_task(struct bki_stack *stack)
 {
-    uintptr_t top = (uintptr_t)stack - stack->colour - sizeof(struct bk_task);
+    uintptr_t top = (uintptr_t)stack - sizeof(struct bk_task);
     return (struct bk_task *)(top & ~(uintptr_t)63);
 }
 
