@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_INPUT 65536
+#define INPUT_ROOM 65536
 #define MAX_PREFIXES 2048
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,7 +24,7 @@ static void run(const uint8_t *data, size_t size)
 
 static void replay_file(const char *path)
 {
-    static uint8_t data[MAX_INPUT];
+    static uint8_t data[INPUT_ROOM];
     FILE *file = fopen(path, "rb");
     if (!file) {
         perror(path);
