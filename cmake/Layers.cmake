@@ -25,6 +25,9 @@ function(beck_layer_use layer folder)
     file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${links}/${layer} SYMBOLIC)
     add_library(beck_${layer}_use INTERFACE)
     target_include_directories(beck_${layer}_use INTERFACE ${links})
+    target_compile_options(beck_${layer}_use INTERFACE $<$<COMPILE_LANGUAGE:C>:
+        -fdebug-prefix-map=${links}/${layer}=${PROJECT_SOURCE_DIR}/${folder}
+        -fmacro-prefix-map=${links}/${layer}=${folder}>)
     target_link_libraries(beck_${layer}_use INTERFACE ${ARGN})
 endfunction()
 

@@ -12,12 +12,12 @@ import gdb
 from gdb.unwinder import Unwinder, register_unwinder
 
 STATES = ["new", "ready", "running", "parked", "done"]
-PARKED_STATES = {"new", "ready", "parked"}
+AWAY = {"ready", "parked"}
 
 # What bki_switch leaves on the stack of a task that is away, upwards from its saved stack pointer;
 # then the frame's size, and the names of stack pointer and program counter.
 FRAMES = {
-    "i386:x86-64": (["r15", "r14", "r13", "r12", "rbx", "rbp", "rip"], 56, "rsp", "rip"),
+    "i386:x86-64": (["rip", "rbp"], 144, "rsp", "rip"),
     "aarch64": ([*(f"x{n}" for n in range(19, 30)), "pc"], 160, "sp", "pc"),
 }
 
@@ -89,6 +89,11 @@ def find(text):
     raise gdb.GdbError(f"no task {wanted}")
 
 
+class FrameId:
+    def __init__(self, sp, pc):
+        self.sp, self.pc = sp, pc
+
+
 class TaskUnwinder(Unwinder):
     """While a task is selected, the thread's innermost frame seems to be called from where that
     task called bki_switch."""
@@ -121,11 +126,6 @@ class TaskUnwinder(Unwinder):
             unwind.add_saved_register(name, slot.dereference())
         unwind.add_saved_register(self.sp_name, gdb.Value(self.sp + self.size).cast(word))
         return unwind
-
-
-class FrameId:
-    def __init__(self, sp, pc):
-        self.sp, self.pc = sp, pc
 
 
 class Beck(gdb.Command):
@@ -164,7 +164,7 @@ class Select(gdb.Command):
         if argument.strip():
             thread, _, task = find(argument)
             thread.switch()
-            if STATES[int(task["state"])] in PARKED_STATES:
+            if STATES[int(task["state"])] in AWAY:
                 unwinder.select(task)
 
 
@@ -181,7 +181,10 @@ class Backtrace(gdb.Command):
         thread.switch()
         print(f"task {int(task['id'])} {task_name(task)}: {describe(task, loop)}")
         try:
-            away = STATES[int(task["state"])] in PARKED_STATES
+            state = STATES[int(task["state"])]
+            if state in ("new", "done"):
+                return
+            away = state in AWAY
             unwinder.select(task if away else None)
             frames = gdb.execute("backtrace", to_string=True).rstrip("\n").split("\n")
             # The thread's own innermost frame is no part of the task.
