@@ -17,8 +17,7 @@ struct bk_cond {
 static void describe_cond(const void *object, char *buf, size_t size)
 {
     const struct bk_cond *cond = object;
-    char name[BKI_QUOTED_MAX];
-    snprintf(buf, size, "%s", bki_name_quoted(cond->name, name));
+    bki_name_describe(cond->name, buf, size);
 }
 
 static const struct bki_wait_kind cond_kind = {.what = "condition", .describe = describe_cond};

@@ -14,8 +14,7 @@ struct bk_event {
 static void describe_event(const void *object, char *buf, size_t size)
 {
     const struct bk_event *event = object;
-    char name[BKI_QUOTED_MAX];
-    snprintf(buf, size, "%s", bki_name_quoted(event->name, name));
+    bki_name_describe(event->name, buf, size);
 }
 
 static const struct bki_wait_kind event_kind = {.what = "event", .describe = describe_event};

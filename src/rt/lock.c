@@ -93,10 +93,10 @@ int bk_lock_acquire(bk_lock *lock)
         take(lock);
         return 0;
     }
-    if (lock->holder == bki_self()->id)
-        return bk_fail(-EDEADLK, "the task holds this lock already");
     if (bki_line_is_foreign(&lock->waiters))
         return bki_fail_foreign("lock");
+    if (lock->holder == bki_self()->id)
+        return bk_fail(-EDEADLK, "the task holds this lock already");
     struct bki_waiter w;
     return bki_wait(&lock->waiters, &w, &lock_kind, lock);
 }

@@ -28,6 +28,13 @@ static inline const char *bki_name_quoted(const char *name, char buf[BKI_QUOTED_
     return buf;
 }
 
+/* The description of what has only a name. */
+static inline void bki_name_describe(const char *name, char *buf, size_t size)
+{
+    if (*name)
+        snprintf(buf, size, "'%s'", name);
+}
+
 /* ---- Misuse ---- */
 
 /* True when the tasks in line belong to another loop than the caller's thread runs: waking them from
