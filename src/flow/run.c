@@ -7,7 +7,7 @@
 #include "flow/engine.h"
 
 #define TASK_STACK ((size_t)1024 * 1024) /* for the tasks that evaluate expressions */
-#define YIELD_EVERY 64                   /* items that a source may take without a suspension */
+#define YIELD_EVERY 256                  /* items that a source may take without a suspension */
 
 /* ---- Failures and events ---- */
 
@@ -276,7 +276,9 @@ static int run_tasks(struct bk_flow *flow)
             r = bk_group_wait(flow->tasks);
         if (r < 0)
             flow->aborting = true;
-        r = bk_group_close(&flow->tasks, r);
+        bk_group *ending = flow->tasks; /* children may still start others meanwhile */
+        r = bk_group_close(&ending, r);
+        flow->tasks = NULL;
     }
     bki_free(segments);
     return r;
