@@ -47,7 +47,9 @@ static enum guard_kind guard_kind(void)
     if (!wish || strcmp(wish, "mprotect") != 0) {
         void *page = mmap(NULL, GUARD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page != MAP_FAILED) {
-            if (madvise(page, GUARD_SIZE, MADV_GUARD_INSTALL) == 0)
+            /* An emulator such as qemu-user says yes to any advice, and ignores it. */
+            if (madvise(page, GUARD_SIZE, MADV_GUARD_INSTALL) == 0 &&
+                madvise(page, GUARD_SIZE, -1) != 0)
                 kind = GUARD_MADVISE;
             munmap(page, GUARD_SIZE);
         }
