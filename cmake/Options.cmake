@@ -19,7 +19,7 @@ add_library(beck_options INTERFACE)
 target_compile_definitions(beck_options INTERFACE _GNU_SOURCE)
 target_compile_options(beck_options INTERFACE $<$<COMPILE_LANGUAGE:C>:
     -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
-    -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion
+    -Wpointer-arith -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion
     $<$<BOOL:${BECK_WERROR}>:-Werror>
     # Suspended tasks are walked by unwinders and by frame pointer; a big frame must not jump over
     # a stack's guard page.
