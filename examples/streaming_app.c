@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A streaming application as one writes it with asyncio: receive from a WebSocket, start a task for each message so that they
- * are processed in parallel, let other tasks run beside it, gather them and run.
+ * A streaming application as one writes it with asyncio: receive from a WebSocket, start a task for
+ * each message so that they are processed in parallel, let other tasks run beside it, gather them
+ * and run.
  *
  *     build/beck pipe 'gen:?count=500&rate=100/s' --to ws-listen://127.0.0.1:9000/ &
  *     build/examples/streaming_app ws://127.0.0.1:9000/ */
@@ -19,7 +20,8 @@ struct app {
 static int process_data(void *ctx, bk_msg **msg)
 {
     struct app *app = ctx;
-    int r = bk_sleep(bk_ms(10)); /* stands for real work: a query, a request, a computation on a thread */
+    int r = bk_sleep(
+        bk_ms(10)); /* stands for real work: a query, a request, a computation on a thread */
     if (r < 0)
         return r;
     app->bytes += bk_msg_len(*msg);

@@ -4,8 +4,9 @@
  *     static void test_something(void) { CHECK_EQ(1 + 1, 2); }
  *     CHECK_MAIN(TEST(test_something))
  *
- * A program runs every test, or those named on its command line; it prints one line for each and a last
- * line "N passed, N failed".  A failed CHECK ends its test (the function returns), not the program. */
+ * A program runs every test, or those named on its command line; it prints one line for each and a
+ * last line "N passed, N failed".  A failed CHECK ends its test (the function returns), not the
+ * program. */
 #ifndef BECK_TESTS_CHECK_H
 #define BECK_TESTS_CHECK_H
 
@@ -64,7 +65,10 @@ struct check_test {
     void (*run)(void);
 };
 
-#define TEST(function) {#function, function}
+#define TEST(function)                                                                             \
+    {                                                                                              \
+#function, function                                                                        \
+    }
 
 static inline bool check_wanted(const char *name, int argc, char **argv)
 {

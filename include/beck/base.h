@@ -101,9 +101,9 @@ static inline bk_duration bk_time_since(bk_time later, bk_time earlier)
 /* The library's version, "MAJOR.MINOR.PATCH". */
 BK_API const char *bk_version(void);
 
-/* The one allocator hook.  realloc_fn(ptr, 0) frees; realloc_fn(NULL, n) allocates; a NULL result means
- * out of memory.  Set it before any other call and never again.  Any thread may call realloc_fn.
- * NULL restores the C library's.  (Task stacks come from mmap, not from here.) */
+/* The one allocator hook.  realloc_fn(ptr, 0) frees; realloc_fn(NULL, n) allocates; a NULL result
+ * means out of memory.  Set it before any other call and never again.  Any thread may call
+ * realloc_fn. NULL restores the C library's.  (Task stacks come from mmap, not from here.) */
 BK_API void bk_set_allocator(void *(*realloc_fn)(void *ptr, size_t size));
 
 BK_END_DECLS

@@ -14,7 +14,8 @@ typedef struct bk_channel_opts {
     const char *name; /* for bk_dump; copied, cut at 31 bytes */
 } bk_channel_opts;
 
-/* Makes a channel with one reference; bk_channel_ref adds one for another holder, bk_channel_free gives one back. */
+/* Makes a channel with one reference; bk_channel_ref adds one for another holder, bk_channel_free
+ * gives one back. */
 BK_API int bk_channel_new(bk_channel **out, const bk_channel_opts *opts);
 BK_API bk_channel *bk_channel_ref(bk_channel *channel);
 BK_API void bk_channel_free(bk_channel **channel);
@@ -25,8 +26,8 @@ BK_API int bk_channel_send(bk_channel *channel, bk_msg **msg);
 /* -EAGAIN when full.  Neither suspends nor blocks. */
 BK_API int bk_channel_try_send(bk_channel *channel, bk_msg **msg);
 
-/* Receives the oldest message.  Returns 1 and *msg (NULL on entry); 0 when closed and drained; -ECANCELED (tasks).
- * Any thread. */
+/* Receives the oldest message.  Returns 1 and *msg (NULL on entry); 0 when closed and drained;
+ * -ECANCELED (tasks). Any thread. */
 BK_API int bk_channel_recv(bk_channel *channel, bk_msg **msg);
 BK_API int bk_channel_try_recv(bk_channel *channel, bk_msg **msg);
 

@@ -27,11 +27,13 @@ enum bk_error { BK_ERRORS(BK_ERROR_ENUM) BK_ERROR_LAST };
 #undef BK_ERROR_ENUM
 
 /* A fixed English text for a result: bk_strerror(-ENOENT) and bk_strerror(ENOENT) say the same.
- * Never NULL; static storage for known codes, else valid until this thread's next call.  Any thread. */
+ * Never NULL; static storage for known codes, else valid until this thread's next call.  Any
+ * thread. */
 BK_API const char *bk_strerror(int result);
 
-/* The detail of the calling task's last failure ("connect 127.0.0.1:80: Connection refused"), or of the
- * calling thread's outside a task; "" when there is none.  Valid until the task's next beck call. */
+/* The detail of the calling task's last failure ("connect 127.0.0.1:80: Connection refused"), or of
+ * the calling thread's outside a task; "" when there is none.  Valid until the task's next beck
+ * call. */
 BK_API const char *bk_errmsg(void);
 
 /* Sets the detail that bk_errmsg returns and gives `result` back, so that a failure is one line:

@@ -7,8 +7,9 @@
  *         r = bk_group_go(tasks, work, item, NULL);
  *     return bk_group_close(&tasks, r);
  *
- * When a child fails, the group aborts: the other children are cancelled, and so is the opener until it
- * closes the group, which then returns that first failure.  A child that ends with -ECANCELED is not a failure. */
+ * When a child fails, the group aborts: the other children are cancelled, and so is the opener
+ * until it closes the group, which then returns that first failure.  A child that ends with
+ * -ECANCELED is not a failure. */
 #ifndef BECK_GROUP_H
 #define BECK_GROUP_H
 
@@ -18,24 +19,26 @@ BK_BEGIN_DECLS
 
 typedef struct bk_group bk_group;
 
-/* The body of a task that owns a message: it may take *msg (and set it to NULL); what it leaves there is
- * freed when it returns. */
+/* The body of a task that owns a message: it may take *msg (and set it to NULL); what it leaves
+ * there is freed when it returns. */
 typedef int bk_msg_fn(void *ctx, bk_msg **msg);
 
 typedef struct bk_group_opts {
-    size_t limit;        /* most children at once; a further go suspends.  Default 1,024 */
-    bool keep_going;     /* a failed child does not abort the group; close still returns the first failure */
-    const char *name;    /* for bk_dump; copied, cut at 31 bytes */
+    size_t limit;     /* most children at once; a further go suspends.  Default 1,024 */
+    bool keep_going;  /* a failed child does not abort the group; close still returns the first
+                         failure */
+    const char *name; /* for bk_dump; copied, cut at 31 bytes */
 } bk_group_opts;
 
 /* Opens a group in the calling task, which must close it.  Errors: -ENOMEM. */
 BK_API int bk_group_open(bk_group **out, const bk_group_opts *opts);
 
-/* Starts fn(ctx) as a child.  Suspends while the group is at its limit.  The group's children may call it too.
- * Returns 0; -ECANCELED when cancelled, or the group was; -ENOMEM, -EAGAIN. */
+/* Starts fn(ctx) as a child.  Suspends while the group is at its limit.  The group's children may
+ * call it too. Returns 0; -ECANCELED when cancelled, or the group was; -ENOMEM, -EAGAIN. */
 BK_API int bk_group_go(bk_group *group, bk_fn *fn, void *ctx, const bk_task_opts *opts);
 
-/* Starts fn(ctx, &message) as a child that owns *msg; empties *msg on success, leaves it alone on failure. */
+/* Starts fn(ctx, &message) as a child that owns *msg; empties *msg on success, leaves it alone on
+ * failure. */
 BK_API int bk_group_go_msg(bk_group *group, bk_msg_fn *fn, void *ctx, bk_msg **msg);
 
 /* As bk_group_go, with a handle (bk_task_free it) to wait for or cancel this child. */
@@ -45,16 +48,17 @@ BK_API int bk_group_go_task(bk_group *group, bk_task **out, bk_fn *fn, void *ctx
 /* Waits until no child is left; the group stays open.  Returns 0 or -ECANCELED. */
 BK_API int bk_group_wait(bk_group *group);
 
-/* Cancels every child; further go calls fail with -ECANCELED.  Not a failure: close(&g, 0) then returns 0. */
+/* Cancels every child; further go calls fail with -ECANCELED.  Not a failure: close(&g, 0) then
+ * returns 0. */
 BK_API void bk_group_cancel(bk_group *group);
 
 BK_API size_t bk_group_count(const bk_group *group);    /* children alive */
 BK_API size_t bk_group_failures(const bk_group *group); /* children that failed so far */
 
 /* Waits for all children (r < 0: cancels them first), frees the group and empties *group.
- * r: how the caller's own work went.  Returns the first failure (of r other than -ECANCELED, and the children), or
- * -ECANCELED when the caller was cancelled from outside, or r.  It waits even when cancelled, passing the
- * cancel on to the children.  NULL is fine: returns r. */
+ * r: how the caller's own work went.  Returns the first failure (of r other than -ECANCELED, and
+ * the children), or -ECANCELED when the caller was cancelled from outside, or r.  It waits even
+ * when cancelled, passing the cancel on to the children.  NULL is fine: returns r. */
 BK_API int bk_group_close(bk_group **group, int r);
 
 BK_END_DECLS

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Messages: an owned run of bytes that moves between tasks, threads and flows without being copied.
  *
- * A `bk_msg **` parameter shows ownership moving: new and recv fill it, put and send empty it when they
- * succeed and leave it alone when they fail, bk_msg_free empties it always. */
+ * A `bk_msg **` parameter shows ownership moving: new and recv fill it, put and send empty it when
+ * they succeed and leave it alone when they fail, bk_msg_free empties it always. */
 #ifndef BECK_MSG_H
 #define BECK_MSG_H
 
@@ -19,9 +19,9 @@ BK_API int bk_msg_new(bk_msg **out, size_t len);
 /* Makes a message holding a copy of data[0..len).  Otherwise as bk_msg_new. */
 BK_API int bk_msg_copy(bk_msg **out, const void *data, size_t len);
 
-/* Makes a message that shares bytes [offset, offset+len) of msg without copying; the storage lives until
- * the last of both is freed.  From now on treat the bytes of both as read-only.
- * Errors: -EINVAL when the range lies outside msg, -ENOMEM.  msg: borrowed; any thread. */
+/* Makes a message that shares bytes [offset, offset+len) of msg without copying; the storage lives
+ * until the last of both is freed.  From now on treat the bytes of both as read-only. Errors:
+ * -EINVAL when the range lies outside msg, -ENOMEM.  msg: borrowed; any thread. */
 BK_API int bk_msg_slice(bk_msg **out, bk_msg *msg, size_t offset, size_t len);
 
 /* The bytes; valid while msg is.  Write to them only in a message you made and never sliced. */

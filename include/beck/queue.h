@@ -22,7 +22,8 @@ BK_API int bk_queue_new(bk_queue **out, const bk_queue_opts *opts);
 BK_API void bk_queue_free(bk_queue **queue);
 
 /* Appends item (any pointer, also NULL).  Suspends while full.
- * Returns 0; -BK_ECLOSED after close; -ECANCELED, the item not taken; -ENOMEM (unbounded queues). */
+ * Returns 0; -BK_ECLOSED after close; -ECANCELED, the item not taken; -ENOMEM (unbounded queues).
+ */
 BK_API int bk_queue_put(bk_queue *queue, void *item);
 /* -EAGAIN when full.  Never suspends. */
 BK_API int bk_queue_try_put(bk_queue *queue, void *item);
@@ -33,13 +34,14 @@ BK_API int bk_queue_get(bk_queue *queue, void **item);
 /* -EAGAIN when empty. */
 BK_API int bk_queue_try_get(bk_queue *queue, void **item);
 
-/* No more puts (waiting ones fail with -BK_ECLOSED); what is inside can still be got.  Idempotent. */
+/* No more puts (waiting ones fail with -BK_ECLOSED); what is inside can still be got.  Idempotent.
+ */
 BK_API void bk_queue_close(bk_queue *queue);
 BK_API bool bk_queue_closed(const bk_queue *queue);
 BK_API size_t bk_queue_len(const bk_queue *queue);
 
-/* Counted work, as with asyncio's queue: every item put counts as unfinished until somebody says task_done;
- * join suspends until none is.  task_done returns -EINVAL when called once too often. */
+/* Counted work, as with asyncio's queue: every item put counts as unfinished until somebody says
+ * task_done; join suspends until none is.  task_done returns -EINVAL when called once too often. */
 BK_API int bk_queue_task_done(bk_queue *queue);
 BK_API int bk_queue_join(bk_queue *queue);
 

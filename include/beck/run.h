@@ -7,8 +7,9 @@
 
 BK_BEGIN_DECLS
 
-/* The body of a task.  ctx is whatever the starter passed, borrowed.  Returns the task's result: 0 or
- * positive for success, a negative error for failure (-ECANCELED when it gave way to a cancel). */
+/* The body of a task.  ctx is whatever the starter passed, borrowed.  Returns the task's result: 0
+ * or positive for success, a negative error for failure (-ECANCELED when it gave way to a cancel).
+ */
 typedef int bk_fn(void *ctx);
 
 typedef struct bk_loop bk_loop;
@@ -17,19 +18,20 @@ enum bk_clock { BK_CLOCK_DEFAULT, BK_CLOCK_REAL, BK_CLOCK_VIRTUAL };
 
 /* A failure that no task waited for; see bk_run_opts.on_error. */
 typedef struct bk_error_report {
-    const char *what;   /* "task failed and nobody waited for it", ... */
-    const char *task;   /* the task's name */
+    const char *what; /* "task failed and nobody waited for it", ... */
+    const char *task; /* the task's name */
     uint64_t task_id;
     int result;         /* its negative result */
     const char *detail; /* its bk_errmsg text, "" if none */
 } bk_error_report;
 
 typedef struct bk_run_opts {
-    /* "uring", "epoll", or NULL: the environment's BECK_BACKEND, else io_uring where the kernel allows
-     * it and epoll everywhere else. */
+    /* "uring", "epoll", or NULL: the environment's BECK_BACKEND, else io_uring where the kernel
+     * allows it and epoll everywhere else. */
     const char *backend;
     /* BK_CLOCK_VIRTUAL: when every task waits for time alone, the clock jumps to the next deadline
-     * instead of sleeping (for tests).  Default: the environment's BECK_CLOCK=virtual|real, else real. */
+     * instead of sleeping (for tests).  Default: the environment's BECK_CLOCK=virtual|real, else
+     * real. */
     enum bk_clock clock;
     /* Stack of a task in bytes, rounded up to a power of two; default 64 KiB.  A task touches only
      * the pages it uses. */
@@ -38,18 +40,18 @@ typedef struct bk_run_opts {
     size_t max_tasks;
     /* Most threads for blocking calls (bk_to_thread); default min(32, CPUs + 4). */
     unsigned max_threads;
-    /* Leave SIGINT, SIGTERM and SIGUSR1 alone.  By default, in the main thread and where the program has
-     * not set a handler of its own, the first SIGINT or SIGTERM cancels the main task, a second one ends
-     * the process at once, and SIGUSR1 prints bk_dump to stderr. */
+    /* Leave SIGINT, SIGTERM and SIGUSR1 alone.  By default, in the main thread and where the
+     * program has not set a handler of its own, the first SIGINT or SIGTERM cancels the main task,
+     * a second one ends the process at once, and SIGUSR1 prints bk_dump to stderr. */
     bool no_signals;
     /* Called in the loop thread for each failure that nobody saw.  NULL: one line on stderr. */
     void (*on_error)(void *ctx, const bk_error_report *report);
     void *on_error_ctx;
 } bk_run_opts;
 
-/* Runs main(ctx) as the first task of a new event loop in this thread, and returns when it and every
- * task it left behind have ended: remaining tasks are cancelled, then waited for, failures nobody saw
- * go to on_error, the threads for blocking calls finish.  opts: NULL for defaults.
+/* Runs main(ctx) as the first task of a new event loop in this thread, and returns when it and
+ * every task it left behind have ended: remaining tasks are cancelled, then waited for, failures
+ * nobody saw go to on_error, the threads for blocking calls finish.  opts: NULL for defaults.
  * Returns main's result, or:
  * -BK_EINTERRUPTED  a signal cancelled main, and it ended with -ECANCELED
  * -EDEADLK          every task waited for something that could never happen (report on stderr)
@@ -60,14 +62,14 @@ BK_API int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts);
 /* The running loop of this thread, NULL outside bk_run.  Valid until that bk_run returns. */
 BK_API bk_loop *bk_loop_current(void);
 
-/* The loop's clock: CLOCK_MONOTONIC, or the virtual clock of a test run.  Outside bk_run: CLOCK_MONOTONIC.
- * Any thread. */
+/* The loop's clock: CLOCK_MONOTONIC, or the virtual clock of a test run.  Outside bk_run:
+ * CLOCK_MONOTONIC. Any thread. */
 BK_API bk_time bk_now(void);
 
 /* What this build runs on.  Strings are static or live as long as the loop. */
 typedef struct bk_info {
     const char *version;
-    const char *backend;        /* "uring" or "epoll": of the running loop, else what one would use */
+    const char *backend; /* "uring" or "epoll": of the running loop, else what one would use */
     const char *backend_reason; /* why that one */
     const char *context_switch; /* "x86-64", "aarch64" or "ucontext" */
     const char *stack_guard;    /* "madvise" or "mprotect" */
@@ -78,9 +80,9 @@ typedef struct bk_info {
 /* Fills *out.  Outside bk_run it probes the kernel (and closes what it opened).  Any thread. */
 BK_API void bk_info_get(bk_info *out);
 
-/* Writes the tree of this loop's tasks to the file descriptor fd: name, state, what each waits for and
- * since when, where it was started.  Called in a loop thread.  Returns 0, -EINVAL outside bk_run, or
- * write's error.  Never suspends. */
+/* Writes the tree of this loop's tasks to the file descriptor fd: name, state, what each waits for
+ * and since when, where it was started.  Called in a loop thread.  Returns 0, -EINVAL outside
+ * bk_run, or write's error.  Never suspends. */
 BK_API int bk_dump(int fd);
 
 BK_END_DECLS

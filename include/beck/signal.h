@@ -9,8 +9,8 @@ BK_BEGIN_DECLS
 
 typedef struct bk_signal bk_signal;
 
-/* Takes over signal number signo for this loop until closed; the handler in place before comes back then.
- * Main thread's loop only (-EPERM elsewhere).  -EBUSY when another bk_signal has it. */
+/* Takes over signal number signo for this loop until closed; the handler in place before comes back
+ * then. Main thread's loop only (-EPERM elsewhere).  -EBUSY when another bk_signal has it. */
 BK_API int bk_signal_open(bk_signal **out, int signo);
 
 /* Suspends until the signal came at least once since the last call.  Returns 1, or -ECANCELED. */

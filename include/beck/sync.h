@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Events, locks, semaphores and conditions between the tasks of one loop.
  *
- * All are fair (first come, first served), hand over directly to the longest waiter, and lose nothing to a cancel:
- * a waiter that was granted something before its cancel returns 0 and sees the cancel at its next call.
- * They belong to the loop that uses them: loop thread only.  Freeing one while tasks wait on it wakes
- * them with -ECANCELED.  Names (copied, cut at 31 bytes, NULL for none) appear in bk_dump. */
+ * All are fair (first come, first served), hand over directly to the longest waiter, and lose
+ * nothing to a cancel: a waiter that was granted something before its cancel returns 0 and sees the
+ * cancel at its next call. They belong to the loop that uses them: loop thread only.  Freeing one
+ * while tasks wait on it wakes them with -ECANCELED.  Names (copied, cut at 31 bytes, NULL for
+ * none) appear in bk_dump. */
 #ifndef BECK_SYNC_H
 #define BECK_SYNC_H
 
@@ -35,7 +36,8 @@ BK_API int bk_lock_release(bk_lock *lock);
 BK_API bool bk_lock_held(const bk_lock *lock);
 
 typedef struct bk_sem bk_sem;
-/* value: permits to begin with.  max: most permits ever, a release beyond is -EOVERFLOW; 0 for no bound. */
+/* value: permits to begin with.  max: most permits ever, a release beyond is -EOVERFLOW; 0 for no
+ * bound. */
 BK_API int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name);
 BK_API void bk_sem_free(bk_sem **sem);
 BK_API int bk_sem_acquire(bk_sem *sem);
@@ -44,13 +46,14 @@ BK_API int bk_sem_try_acquire(bk_sem *sem);
 BK_API int bk_sem_release(bk_sem *sem);
 BK_API size_t bk_sem_value(const bk_sem *sem);
 
-/* A condition works with a lock that the caller made and holds around every call here (-EPERM otherwise). */
+/* A condition works with a lock that the caller made and holds around every call here (-EPERM
+ * otherwise). */
 typedef struct bk_cond bk_cond;
 BK_API int bk_cond_new(bk_cond **out, bk_lock *lock, const char *name);
 BK_API void bk_cond_free(bk_cond **cond);
 /* Releases the lock, waits for a notify, takes the lock again; check your predicate in a loop.
- * Returns 0 or -ECANCELED, in both cases with the lock held; a notify taken by a cancelled waiter goes
- * to the next. */
+ * Returns 0 or -ECANCELED, in both cases with the lock held; a notify taken by a cancelled waiter
+ * goes to the next. */
 BK_API int bk_cond_wait(bk_cond *cond);
 BK_API int bk_cond_notify(bk_cond *cond, size_t n);
 BK_API int bk_cond_notify_all(bk_cond *cond);

@@ -2,9 +2,10 @@
  * Tasks: start, wait, cancel; sleep, timeouts, shields; gather and wait for several.
  *
  * Cancellation is level-triggered: once a task is cancelled, every suspending call in it returns
- * -ECANCELED until the task ends (or bk_uncancel says otherwise), so a lost return code cannot swallow
- * it.  Where a call has already taken something (an item, bytes, a connection, a lock), it returns that,
- * and the cancel shows at the next call.  Cleanup that must wait runs inside bk_shield.
+ * -ECANCELED until the task ends (or bk_uncancel says otherwise), so a lost return code cannot
+ * swallow it.  Where a call has already taken something (an item, bytes, a connection, a lock), it
+ * returns that, and the cancel shows at the next call.  Cleanup that must wait runs inside
+ * bk_shield.
  *
  * Everything here is for the loop thread unless a comment says otherwise. */
 #ifndef BECK_TASK_H
@@ -22,24 +23,25 @@ typedef struct bk_task_opts {
     size_t stack_size; /* default bk_run_opts.stack_size */
 } bk_task_opts;
 
-/* Starts fn(ctx) as a free-standing task.  It first runs at the caller's next suspension, after tasks
- * started before it; the run owns it, cancels it when main ends, and reports its failure if nobody waits.
- * out: NULL, or filled with a handle (NULL on entry) to wait for, cancel, and free with bk_task_free.
- * ctx must outlive the task: prefer a group, which cannot outlive its function.
+/* Starts fn(ctx) as a free-standing task.  It first runs at the caller's next suspension, after
+ * tasks started before it; the run owns it, cancels it when main ends, and reports its failure if
+ * nobody waits. out: NULL, or filled with a handle (NULL on entry) to wait for, cancel, and free
+ * with bk_task_free. ctx must outlive the task: prefer a group, which cannot outlive its function.
  * Errors: -ENOMEM, -EAGAIN over bk_run_opts.max_tasks.  Does not suspend. */
 BK_API int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts);
 
 /* Waits until task has ended, and puts its result into *result (NULL to drop it).
- * Returns 0, or -ECANCELED when the caller was cancelled meanwhile: the cancel was passed on to task and
- * task has ended (its result is in *result all the same).  -EDEADLK: a task waited for itself. */
+ * Returns 0, or -ECANCELED when the caller was cancelled meanwhile: the cancel was passed on to
+ * task and task has ended (its result is in *result all the same).  -EDEADLK: a task waited for
+ * itself. */
 BK_API int bk_task_wait(bk_task *task, int *result);
 
-/* As bk_task_wait, but a cancel of the caller stops only the waiting: returns -ECANCELED at once, the task
- * runs on, *result is untouched. */
+/* As bk_task_wait, but a cancel of the caller stops only the waiting: returns -ECANCELED at once,
+ * the task runs on, *result is untouched. */
 BK_API int bk_task_wait_shielded(bk_task *task, int *result);
 
-/* Asks task to stop: its suspending calls return -ECANCELED from now on.  A task that has not started never
- * runs its body.  Returns 1, or 0 when it had already ended.  Does not suspend. */
+/* Asks task to stop: its suspending calls return -ECANCELED from now on.  A task that has not
+ * started never runs its body.  Returns 1, or 0 when it had already ended.  Does not suspend. */
 BK_API int bk_task_cancel(bk_task *task);
 
 /* Gives the handle back and empties *task; the task itself runs on.  NULL is fine. */
@@ -75,14 +77,14 @@ BK_API int bk_sleep_until(bk_time when);
 /* Suspends until cancelled: returns -ECANCELED. */
 BK_API int bk_sleep_forever(void);
 
-/* Runs fn(ctx) in the calling task with cancels held back until it returns: for cleanup that must wait.
- * Timeouts opened inside still work.  Returns fn's result. */
+/* Runs fn(ctx) in the calling task with cancels held back until it returns: for cleanup that must
+ * wait. Timeouts opened inside still work.  Returns fn's result. */
 BK_API int bk_shield(bk_fn *fn, void *ctx);
 
 /* Runs fn(ctx) in the calling task, cancelling it (not its caller) after a time.
  * Returns fn's result, or -ETIMEDOUT when the time ran out and fn ended with -ECANCELED.
- * A fn that succeeds late, or fails with another error, keeps its result.  Zero or less: -ETIMEDOUT and
- * fn is not called. */
+ * A fn that succeeds late, or fails with another error, keeps its result.  Zero or less: -ETIMEDOUT
+ * and fn is not called. */
 BK_API int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit);
 
 /* The same as a scope in straight-line code:
@@ -100,7 +102,8 @@ BK_API int bk_timeout_open_at(bk_timeout **out, bk_time deadline);
 /* Moves the deadline.  -EINVAL when it has already struck. */
 BK_API int bk_timeout_reschedule(bk_timeout *timeout, bk_time deadline);
 BK_API bool bk_timeout_expired(const bk_timeout *timeout);
-/* Ends the scope and empties *timeout.  Returns r, but -ETIMEDOUT for an -ECANCELED that this scope caused. */
+/* Ends the scope and empties *timeout.  Returns r, but -ETIMEDOUT for an -ECANCELED that this scope
+ * caused. */
 BK_API int bk_timeout_close(bk_timeout **timeout, int r);
 
 /* One piece of work for bk_gather. */
@@ -117,15 +120,16 @@ typedef struct bk_gather_opts {
 
 /* Runs every call as a task of its own, at the same time, and waits for all of them; results are in
  * calls[i].result.  When one fails, the others are cancelled and waited for.
- * Returns 0, or the first failure (with collect: 0 even then), -ECANCELED when the caller was cancelled (so were
- * the calls), -ENOMEM. */
+ * Returns 0, or the first failure (with collect: 0 even then), -ECANCELED when the caller was
+ * cancelled (so were the calls), -ENOMEM. */
 BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
 
 enum bk_wait_until { BK_ALL_COMPLETED, BK_FIRST_COMPLETED, BK_FIRST_ERROR };
 
-/* Waits for tasks without cancelling or failing with them: until all have ended, one has, or one has failed
- * (cancelled ones do not count), or the limit has passed.  Look at bk_task_done of each afterwards.
- * limit: bk_forever() for none.  Returns how many have ended, or -ECANCELED (the tasks run on), -EINVAL when n is 0. */
+/* Waits for tasks without cancelling or failing with them: until all have ended, one has, or one
+ * has failed (cancelled ones do not count), or the limit has passed.  Look at bk_task_done of each
+ * afterwards. limit: bk_forever() for none.  Returns how many have ended, or -ECANCELED (the tasks
+ * run on), -EINVAL when n is 0. */
 BK_API int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit);
 
 BK_END_DECLS

@@ -15,12 +15,13 @@ typedef struct bk_to_thread_opts {
 } bk_to_thread_opts;
 
 /* Runs fn(ctx), which may block, on a thread of the pool and suspends until it returns.
- * Returns fn's result; -ECANCELED when cancelled before fn started, or abandoned.  fn's bk_fail text becomes the
- * caller's.  -ENOMEM, -EAGAIN when no thread could be started.  fn must not call suspending functions. */
+ * Returns fn's result; -ECANCELED when cancelled before fn started, or abandoned.  fn's bk_fail
+ * text becomes the caller's.  -ENOMEM, -EAGAIN when no thread could be started.  fn must not call
+ * suspending functions. */
 BK_API int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts);
 
-/* Starts fn(ctx) as a free-standing task of loop.  Any thread; never blocks.  Calls from one thread start in order.
- * Returns 0, -BK_ECLOSED when the loop is ending (fn will not run), -ENOMEM. */
+/* Starts fn(ctx) as a free-standing task of loop.  Any thread; never blocks.  Calls from one thread
+ * start in order. Returns 0, -BK_ECLOSED when the loop is ending (fn will not run), -ENOMEM. */
 BK_API int bk_go_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx);
 
 BK_END_DECLS

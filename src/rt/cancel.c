@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Cancellation: requests, shields, timeout scopes.
  *
- * Each task counts the cancels in force in a frame: its root, or that of the innermost running bk_shield.  Whatever
- * cancels (a request, a timeout that struck, a group that aborts) raises the count of the frame it was opened in, and
- * lowers it when it is over; suspending calls only look at the innermost count. */
+ * Each task counts the cancels in force in a frame: its root, or that of the innermost running
+ * bk_shield.  Whatever cancels (a request, a timeout that struck, a group that aborts) raises the
+ * count of the frame it was opened in, and lowers it when it is over; suspending calls only look at
+ * the innermost count. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -93,7 +94,8 @@ static int close_scope(struct bk_timeout *timeout, int r)
     if (!timeout->expired)
         return r;
     bki_cancel_lower(timeout->frame);
-    /* Another cancel in force (an outer scope's, a request) wins: the scope that caused it will say so. */
+    /* Another cancel in force (an outer scope's, a request) wins: the scope that caused it will say
+     * so. */
     if (r == -ECANCELED && timeout->frame->pending == 0)
         return -ETIMEDOUT;
     return r;

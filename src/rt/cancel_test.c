@@ -253,8 +253,10 @@ static int sleep_order(void *ctx)
 static int timers_main(void *ctx)
 {
     (void)ctx;
-    bk_call calls[] = {{.fn = sleep_order, .ctx = (void *)31}, {.fn = sleep_order, .ctx = (void *)11},
-                       {.fn = sleep_order, .ctx = (void *)21}, {.fn = sleep_order, .ctx = (void *)12},
+    bk_call calls[] = {{.fn = sleep_order, .ctx = (void *)31},
+                       {.fn = sleep_order, .ctx = (void *)11},
+                       {.fn = sleep_order, .ctx = (void *)21},
+                       {.fn = sleep_order, .ctx = (void *)12},
                        {.fn = sleep_order, .ctx = (void *)13}};
     int64_t start = ms_now();
     int r = bk_gather(calls, 5, NULL);

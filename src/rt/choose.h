@@ -5,8 +5,8 @@
 
 struct bk_loop;
 
-/* Opens the backend that the options, the environment (BECK_BACKEND) or the kernel call for, and notes why.
- * -EINVAL for an unknown name; else the backend's own error. */
+/* Opens the backend that the options, the environment (BECK_BACKEND) or the kernel call for, and
+ * notes why. -EINVAL for an unknown name; else the backend's own error. */
 int bki_backend_choose(struct bk_loop *loop);
 
 #endif

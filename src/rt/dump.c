@@ -45,7 +45,8 @@ static void out_print(struct out *out, const char *format, ...)
     int n = vsnprintf(out->buf + out->len, sizeof out->buf - out->len, format, args);
     va_end(args);
     if (n > 0)
-        out->len += (size_t)n < sizeof out->buf - out->len ? (size_t)n : sizeof out->buf - out->len - 1;
+        out->len +=
+            (size_t)n < sizeof out->buf - out->len ? (size_t)n : sizeof out->buf - out->len - 1;
 }
 
 /* One task in the tree; tasks are in order of their ids, so a parent comes before its children. */
@@ -90,8 +91,7 @@ static bool tree_build(struct tree *tree, struct bk_loop *loop)
     tree->nodes = bki_realloc_array(NULL, loop->n_tasks + 1, sizeof *tree->nodes);
     if (!tree->nodes)
         return false;
-    for (struct bki_list *n = bki_list_first(&loop->tasks); n;
-         n = bki_list_next(&loop->tasks, n))
+    for (struct bki_list *n = bki_list_first(&loop->tasks); n; n = bki_list_next(&loop->tasks, n))
         tree->nodes[tree->n++] = (struct node){
             .task = bki_container(n, struct bk_task, all_link),
             .first_child = NONE,

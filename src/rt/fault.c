@@ -17,8 +17,9 @@ struct bki_fault {
     char memory[SIGNAL_STACK_SIZE];
 };
 
-/* snprintf and the symbol lookup are not on the list of async-signal-safe functions; the process is lost anyway, and
- * the fault was a plain store on a task's stack, not one inside the C library's locks. */
+/* snprintf and the symbol lookup are not on the list of async-signal-safe functions; the process is
+ * lost anyway, and the fault was a plain store on a task's stack, not one inside the C library's
+ * locks. */
 static void report(const struct bki_stack *stack)
 {
     const struct bk_task *task = stack->owner;
@@ -26,12 +27,12 @@ static void report(const struct bki_stack *stack)
     if (!task)
         return;
     long offset = bki_symbol_name(task->spawn_site, site, sizeof site);
-    int n = snprintf(text, sizeof text,
-                     "beck: stack overflow in task #%llu %s (started in %s+0x%lx; its stack has %zu KiB: "
-                     "see bk_task_opts.stack_size)\n",
-                     (unsigned long long)task->id, bki_task_label(task, label, sizeof label),
-                     offset >= 0 ? site : "?", offset >= 0 ? offset : 0L,
-                     bki_stack_size(stack) / 1024);
+    int n = snprintf(
+        text, sizeof text,
+        "beck: stack overflow in task #%llu %s (started in %s+0x%lx; its stack has %zu KiB: "
+        "see bk_task_opts.stack_size)\n",
+        (unsigned long long)task->id, bki_task_label(task, label, sizeof label),
+        offset >= 0 ? site : "?", offset >= 0 ? offset : 0L, bki_stack_size(stack) / 1024);
     if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
         return;
 }
@@ -71,7 +72,8 @@ int bki_fault_open(struct bk_loop *loop)
     return 0;
 }
 
-/* The handlers stay: another thread's loop may need them, and without a loop they only restore the default. */
+/* The handlers stay: another thread's loop may need them, and without a loop they only restore the
+ * default. */
 void bki_fault_close(struct bk_loop *loop)
 {
     if (!loop->fault)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What AddressSanitizer, ThreadSanitizer and valgrind must hear about stacks; nothing in other builds. */
+ * What AddressSanitizer, ThreadSanitizer and valgrind must hear about stacks; nothing in other
+ * builds. */
 #ifndef BECK_SRC_RT_FIBER_H
 #define BECK_SRC_RT_FIBER_H
 
@@ -59,7 +60,8 @@ static inline void bki_fiber_forget_memory(void *low, size_t size)
 #endif
 }
 
-/* Around bki_switch: before it, from -> to (dying: from never runs again); after it, on the stack arrived at. */
+/* Around bki_switch: before it, from -> to (dying: from never runs again); after it, on the stack
+ * arrived at. */
 struct bki_fiber_notes {
     void *asan_fake;
 };

@@ -23,7 +23,8 @@ int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts)
     if (!tasks)
         return bk_fail(-ENOMEM, "no memory to gather %zu calls", n);
     bk_group *group = NULL;
-    int r = bk_group_open(&group, &(bk_group_opts){.limit = n, .keep_going = collect, .name = "gather"});
+    int r = bk_group_open(&group,
+                          &(bk_group_opts){.limit = n, .keep_going = collect, .name = "gather"});
     if (r == 0) {
         r = start_calls(group, calls, n, tasks);
         size_t failures = 0;

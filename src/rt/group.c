@@ -14,7 +14,7 @@ struct bk_group {
     struct bk_task *owner;
     struct bki_cancel_frame *frame; /* of the owner, where the group was opened */
     struct bki_list children;
-    size_t n;        /* children alive, and places granted to waiting go calls */
+    size_t n; /* children alive, and places granted to waiting go calls */
     size_t limit;
     size_t failures;
     struct bki_list go_line;   /* go calls waiting for a place */
@@ -35,7 +35,8 @@ static void describe_group(const void *object, char *buf, size_t size)
              group->limit);
 }
 
-static const struct bki_wait_kind limit_kind = {.what = "place in group", .describe = describe_group};
+static const struct bki_wait_kind limit_kind = {.what = "place in group",
+                                                .describe = describe_group};
 static const struct bki_wait_kind idle_kind = {.what = "end of group", .describe = describe_group};
 
 int bk_group_open(bk_group **out, const bk_group_opts *opts)

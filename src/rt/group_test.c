@@ -197,7 +197,8 @@ static void calling_a_group_off_is_no_failure(void)
     CHECK_STR(trace_text(), "3 x9000 x9000 x9000");
 }
 
-/* A message goes to the task; what the task leaves is freed; a failed start leaves it with the caller. */
+/* A message goes to the task; what the task leaves is freed; a failed start leaves it with the
+ * caller. */
 static int take_msg(void *ctx, bk_msg **msg)
 {
     *(size_t *)ctx += bk_msg_len(*msg);
@@ -330,8 +331,10 @@ static void of_ten_thousand_one_fails_and_each_sees_one_cancel(void)
 
 CHECK_MAIN(TEST(t37_group_waits_for_children), TEST(t38_child_failure_cancels_siblings_and_body),
            TEST(t39_body_failure_cancels_children), TEST(keep_going_lets_the_others_finish),
-           TEST(a_full_group_suspends_go), TEST(an_outside_cancel_reaches_the_children_and_comes_back),
+           TEST(a_full_group_suspends_go),
+           TEST(an_outside_cancel_reaches_the_children_and_comes_back),
            TEST(an_inner_failure_stays_inside_its_group), TEST(calling_a_group_off_is_no_failure),
            TEST(a_message_moves_into_its_task), TEST(children_may_start_siblings),
-           TEST(t23_gather_results_in_argument_order), TEST(gather_cancels_the_rest_or_collects_all),
+           TEST(t23_gather_results_in_argument_order),
+           TEST(gather_cancels_the_rest_or_collects_all),
            TEST(of_ten_thousand_one_fails_and_each_sees_one_cancel))

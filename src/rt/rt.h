@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * The runtime's inner structures: task, loop, park and wake.  Every file of src/rt, and src/net, builds on these.
+ * The runtime's inner structures: task, loop, park and wake.  Every file of src/rt, and src/net,
+ * builds on these.
  *
  * How a task waits, everywhere in beck:
  *
  *     struct bki_waiter w;
- *     int r = bki_check_cancel();                       // level-triggered: fail before doing anything
- *     if (r < 0) return r;
- *     r = bki_wait(&object->waiters, &w, &kind, object); // 0 granted, -ECANCELED not granted and unlinked
+ *     int r = bki_check_cancel();                       // level-triggered: fail before doing
+ * anything if (r < 0) return r; r = bki_wait(&object->waiters, &w, &kind, object); // 0 granted,
+ * -ECANCELED not granted and unlinked
  *
- * and whoever makes the condition true calls bki_grant_first(&object->waiters).  A grant and a cancel may come in
- * either order before the task runs again: a granted waiter always sees 0 (the cancel shows at its next call), so
- * nothing handed over is lost. */
+ * and whoever makes the condition true calls bki_grant_first(&object->waiters).  A grant and a
+ * cancel may come in either order before the task runs again: a granted waiter always sees 0 (the
+ * cancel shows at its next call), so nothing handed over is lost. */
 #ifndef BECK_SRC_RT_RT_H
 #define BECK_SRC_RT_RT_H
 
@@ -36,7 +37,8 @@ struct bki_timer {
     void (*fire)(struct bki_timer *timer); /* outside any task: may wake, must not suspend */
 };
 
-/* Arms an idle timer.  -ENOMEM.  A deadline in the past fires before any task that suspends now runs again. */
+/* Arms an idle timer.  -ENOMEM.  A deadline in the past fires before any task that suspends now
+ * runs again. */
 int bki_timer_start(struct bk_loop *loop, struct bki_timer *timer, int64_t deadline_ns,
                     void (*fire)(struct bki_timer *timer));
 /* Disarms it; fine when it is not armed (zeroed, fired or stopped). */
@@ -52,7 +54,8 @@ struct bki_wait_kind {
     const char *what; /* "queue get", "sleep", "read" */
     /* Writes about object ("'in' (64 of 64)") into buf; NULL when there is nothing to say. */
     void (*describe)(const void *object, char *buf, size_t size);
-    /* Something outside this loop's tasks and timers can end the wait (another thread, a signal): it is no deadlock. */
+    /* Something outside this loop's tasks and timers can end the wait (another thread, a signal):
+     * it is no deadlock. */
     bool external;
 };
 
@@ -63,18 +66,18 @@ struct bki_cancel_frame {
 };
 
 struct bk_task {
-    void *sp;                       /* saved stack pointer while not running; the switch code knows it is first */
+    void *sp; /* saved stack pointer while not running; the switch code knows it is first */
     struct bk_task *next_ready;
     struct bk_loop *loop;
-    uint8_t state;                  /* enum bki_task_state */
-    bool cancellable;               /* parked so that a cancel wakes it */
-    bool cancel_seen;               /* a suspending call has returned -ECANCELED since the last request */
-    bool has_msg;                   /* the body is msg_fn(ctx, &msg) */
-    bool was_observed;              /* somebody waited for it or read its result: its failure is seen */
-    bool shutdown_exempt;           /* not cancelled at the end of the run: the runtime's own */
-    unsigned refs;                  /* the loop's one while alive, and one for each handle */
+    uint8_t state;        /* enum bki_task_state */
+    bool cancellable;     /* parked so that a cancel wakes it */
+    bool cancel_seen;     /* a suspending call has returned -ECANCELED since the last request */
+    bool has_msg;         /* the body is msg_fn(ctx, &msg) */
+    bool was_observed;    /* somebody waited for it or read its result: its failure is seen */
+    bool shutdown_exempt; /* not cancelled at the end of the run: the runtime's own */
+    unsigned refs;        /* the loop's one while alive, and one for each handle */
     int result;
-    unsigned n_cancel;              /* bk_cancelling */
+    unsigned n_cancel;                     /* bk_cancelling */
     struct bki_cancel_frame *cancel_frame; /* innermost: what bki_check_cancel looks at */
     struct bki_cancel_frame cancel_root;
     union {
@@ -83,19 +86,19 @@ struct bk_task {
     };
     void *ctx;
     bk_msg *msg;
-    struct bk_group *group;         /* the group it is a child of, NULL when free-standing */
+    struct bk_group *group; /* the group it is a child of, NULL when free-standing */
     struct bki_list group_link;
-    struct bki_list all_link;      /* loop->tasks, in order of creation */
-    struct bki_list joiners;        /* bki_waiters in bk_task_wait */
+    struct bki_list all_link; /* loop->tasks, in order of creation */
+    struct bki_list joiners;  /* bki_waiters in bk_task_wait */
     const struct bki_wait_kind *wait_kind;
     const void *wait_object;
     int64_t wait_since_ns;
-    uint64_t id;                    /* 1 is the main task */
-    uint64_t parent_id;             /* the task that started it, 0 for main */
-    const void *spawn_site;         /* the address the start call returns to */
+    uint64_t id;            /* 1 is the main task */
+    uint64_t parent_id;     /* the task that started it, 0 for main */
+    const void *spawn_site; /* the address the start call returns to */
     struct bki_error_slot error;
-    struct bki_stack *stack;        /* NULL for the scheduler's own pseudo-task */
-    char *name;                     /* NULL: named after fn; else allocated */
+    struct bki_stack *stack; /* NULL for the scheduler's own pseudo-task */
+    char *name;              /* NULL: named after fn; else allocated */
 };
 
 /* ---- The loop ---- */
@@ -103,40 +106,42 @@ struct bk_task {
 struct bk_loop {
     struct bk_task *current;
     struct bk_task *ready_head, *ready_tail;
-    int budget;                     /* switches left before the scheduler looks at the world */
+    int budget; /* switches left before the scheduler looks at the world */
     bool shutting_down;
-    int64_t now_ns;                 /* the clock at the start of this turn; bki_clock_ns for the exact time */
-    struct bk_task scheduler;       /* stands for the thread that called bk_run */
-    const void *scheduler_low;      /* its stack, for sanitizers */
+    int64_t now_ns; /* the clock at the start of this turn; bki_clock_ns for the exact time */
+    struct bk_task scheduler;  /* stands for the thread that called bk_run */
+    const void *scheduler_low; /* its stack, for sanitizers */
     size_t scheduler_size;
     void *scheduler_tsan;
     struct bki_heap timers;
     struct bki_stacks stacks;
     struct bki_stack_class *default_stacks;
-    int64_t trim_at_ns;             /* when to look at unused stacks again */
+    int64_t trim_at_ns; /* when to look at unused stacks again */
 
     const struct bki_backend *backend;
     void *backend_state;
     const char *backend_reason;
     bool virtual_clock;
-    int64_t virtual_ns;             /* its time */
-    size_t n_external;              /* tasks parked on something outside the loop: no deadlock */
-    size_t n_jobs;                  /* calls on pool threads that have not come back: virtual time waits for them too */
-    bool handed_out;                /* bk_loop_current has told its address: other threads may start tasks */
+    int64_t virtual_ns; /* its time */
+    size_t n_external;  /* tasks parked on something outside the loop: no deadlock */
+    size_t
+        n_jobs; /* calls on pool threads that have not come back: virtual time waits for them too */
+    bool handed_out; /* bk_loop_current has told its address: other threads may start tasks */
 
     struct bki_list tasks;
     size_t n_tasks;
     uint64_t next_task_id;
     bk_task *main_task;
-    bool deadlocked;                /* nothing could wake any task: the run is being ended */
-    int fatal;                      /* the backend's error that ends the run, 0 */
-    struct bki_fault *fault;         /* the overflow reporter's signal stack */
+    bool deadlocked;         /* nothing could wake any task: the run is being ended */
+    int fatal;               /* the backend's error that ends the run, 0 */
+    struct bki_fault *fault; /* the overflow reporter's signal stack */
 
-    atomic_uint inbox_flags;        /* BKI_INBOX_*: set by other threads and signal handlers before backend->wake */
-    struct bki_inbox *inbox;        /* work posted by other threads */
-    struct bki_pool *pool;          /* threads for blocking calls, made at first use */
+    atomic_uint inbox_flags; /* BKI_INBOX_*: set by other threads and signal handlers before
+                                backend->wake */
+    struct bki_inbox *inbox; /* work posted by other threads */
+    struct bki_pool *pool;   /* threads for blocking calls, made at first use */
     struct bki_signals *signals;
-    int signal_seen;                /* the signal that cancelled main, 0 */
+    int signal_seen; /* the signal that cancelled main, 0 */
     bk_run_opts opts;
 };
 
@@ -166,8 +171,9 @@ static inline int bki_check_cancel(void)
     return 0;
 }
 
-/* Suspends the running task until bki_wake.  Cancellable: a cancel wakes it too, and it returns -ECANCELED when one is in
- * force on waking (the caller decides whether something was granted first). */
+/* Suspends the running task until bki_wake.  Cancellable: a cancel wakes it too, and it returns
+ * -ECANCELED when one is in force on waking (the caller decides whether something was granted
+ * first). */
 int bki_park(const struct bki_wait_kind *kind, const void *object);
 /* The same, deaf to cancels: for waits that must finish, such as an operation's last completion. */
 void bki_park_hard(const struct bki_wait_kind *kind, const void *object);
@@ -178,12 +184,13 @@ void bki_wake(struct bk_task *task);
 struct bki_waiter {
     struct bki_list link;
     struct bk_task *task;
-    void *value;  /* what a grant hands over, or what the waiter offers */
-    int result;   /* what bki_wait returns when granted: 0 unless the granter says otherwise */
+    void *value; /* what a grant hands over, or what the waiter offers */
+    int result;  /* what bki_wait returns when granted: 0 unless the granter says otherwise */
     bool granted;
 };
 
-/* Joins the line and parks.  Returns w->result when granted, -ECANCELED when not (and it has left the line). */
+/* Joins the line and parks.  Returns w->result when granted, -ECANCELED when not (and it has left
+ * the line). */
 int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_kind *kind,
              const void *object);
 /* Takes w out of its line and makes its task ready with result. */
@@ -197,8 +204,9 @@ int64_t bki_clock_ns(const struct bk_loop *loop);
 
 /* ---- Operations on descriptors, as straight-line calls ---- */
 
-/* Starts op and suspends until it is done; a cancel of the task cancels the op and waits for its end.
- * op->kind, fd and arguments set by the caller.  Returns op->result (so -ECANCELED only when nothing was done). */
+/* Starts op and suspends until it is done; a cancel of the task cancels the op and waits for its
+ * end. op->kind, fd and arguments set by the caller.  Returns op->result (so -ECANCELED only when
+ * nothing was done). */
 int64_t bki_op_run(struct bki_op *op, const struct bki_wait_kind *kind, const void *object);
 
 /* ---- Internal cancel, used by groups, timeouts and the end of the run ---- */
@@ -233,23 +241,26 @@ void bki_loop_notify(struct bk_loop *loop, unsigned flag);
 void bki_inbox_run(struct bk_loop *loop);   /* inbox.c */
 void bki_signals_run(struct bk_loop *loop); /* signal.c */
 
-/* A piece of work that another thread hands to a loop: run(post) is called in the loop thread, outside any task (may wake
- * and start tasks, must not suspend); post's memory is the caller's business and may be freed from run. */
+/* A piece of work that another thread hands to a loop: run(post) is called in the loop thread,
+ * outside any task (may wake and start tasks, must not suspend); post's memory is the caller's
+ * business and may be freed from run. */
 struct bki_post {
     struct bki_post *next;
     void (*run)(struct bki_post *post, struct bk_loop *loop);
 };
 int bki_inbox_open(struct bk_loop *loop);
-/* Any thread; posts from one thread run in order.  -BK_ECLOSED once the loop has closed its inbox. */
+/* Any thread; posts from one thread run in order.  -BK_ECLOSED once the loop has closed its inbox.
+ */
 int bki_inbox_post(struct bk_loop *loop, struct bki_post *post);
 /* From now on bk_go_threadsafe is refused: the run is ending. */
 void bki_inbox_refuse_tasks(struct bk_loop *loop);
-/* Runs what was posted, refuses the rest, and waits for threads that are just posting.  The loop must still be able to be
- * woken, and nothing may need a post any more. */
+/* Runs what was posted, refuses the rest, and waits for threads that are just posting.  The loop
+ * must still be able to be woken, and nothing may need a post any more. */
 void bki_inbox_close(struct bk_loop *loop);
-void bki_inbox_free(struct bk_loop *loop);  /* together with the loop */
-void bki_pool_close(struct bk_loop *loop);  /* pool.c: waits for running jobs */
-int bki_signals_open(struct bk_loop *loop); /* signal.c: SIGINT, SIGTERM, SIGUSR1 as bk_run_opts says */
+void bki_inbox_free(struct bk_loop *loop); /* together with the loop */
+void bki_pool_close(struct bk_loop *loop); /* pool.c: waits for running jobs */
+int bki_signals_open(
+    struct bk_loop *loop); /* signal.c: SIGINT, SIGTERM, SIGUSR1 as bk_run_opts says */
 void bki_signals_close(struct bk_loop *loop);
 
 #endif

@@ -26,8 +26,8 @@ static struct bki_error_slot *running_task_slot(void)
     return bki_in_task() ? &bki_self()->error : NULL;
 }
 
-/* The failure that nobody saw must be seen: the only thing besides the deadlock report that the library prints by itself,
- * and a program replaces it by on_error. */
+/* The failure that nobody saw must be seen: the only thing besides the deadlock report that the
+ * library prints by itself, and a program replaces it by on_error. */
 static void print_error(void *ctx, const bk_error_report *report)
 {
     (void)ctx;
@@ -130,7 +130,8 @@ static void cancel_all(struct bk_loop *loop)
     }
 }
 
-/* Runs main to its end, then everything it left.  Returns 0, or the error that ended the loop before that. */
+/* Runs main to its end, then everything it left.  Returns 0, or the error that ended the loop
+ * before that. */
 static int run_to_the_end(struct bk_loop *loop)
 {
     int r = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * bk_run: results, the orderly end, deadlock, stack overflow, what can be asked of a running loop. */
+ * bk_run: results, the orderly end, deadlock, stack overflow, what can be asked of a running loop.
+ */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -308,6 +309,6 @@ CHECK_MAIN(TEST(the_result_is_mains), TEST(a_run_inside_a_run_is_refused),
            TEST(an_unknown_backend_is_refused_by_name),
            TEST(remaining_tasks_are_cancelled_awaited_and_reported),
            TEST(max_tasks_is_a_limit_with_a_name), TEST(a_deadlock_is_reported_and_ends_the_run),
-           TEST(a_stack_overflow_names_the_task), TEST(a_dump_shows_the_tree_and_what_each_waits_for),
-           TEST(each_thread_may_run_a_loop), TEST(virtual_time_jumps), TEST(a_timer_is_never_early),
-           TEST(info_says_what_runs))
+           TEST(a_stack_overflow_names_the_task),
+           TEST(a_dump_shows_the_tree_and_what_each_waits_for), TEST(each_thread_may_run_a_loop),
+           TEST(virtual_time_jumps), TEST(a_timer_is_never_early), TEST(info_says_what_runs))

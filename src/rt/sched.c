@@ -9,7 +9,8 @@
 __thread struct bk_loop *bki_loop __attribute__((tls_model("initial-exec")));
 
 #define TRIM_EVERY_NS ((int64_t)20 * 1000000)
-/* Under the virtual clock: real time granted to the kernel before the clock jumps past an operation in flight. */
+/* Under the virtual clock: real time granted to the kernel before the clock jumps past an operation
+ * in flight. */
 #define VIRTUAL_GRACE_NS ((int64_t)2 * 1000000)
 
 static int64_t monotonic_ns(void)
@@ -65,12 +66,8 @@ void bki_wake(struct bk_task *task)
     bki_ready_push(task->loop, task);
 }
 
-int bk_yield(void)
+static void give_way(struct bk_loop *loop)
 {
-    int r = bki_check_cancel();
-    if (r < 0)
-        return r;
-    struct bk_loop *loop = bki_loop;
     struct bk_task *self = loop->current;
     self->state = BKI_READY;
     bki_ready_push(loop, self);
@@ -79,6 +76,14 @@ int bk_yield(void)
         bki_hand_over(loop, self, next, false);
     else
         self->state = BKI_RUNNING;
+}
+
+int bk_yield(void)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    give_way(bki_loop);
     return bki_check_cancel();
 }
 
@@ -136,8 +141,15 @@ int64_t bki_op_run(struct bki_op *op, const struct bki_wait_kind *kind, const vo
     op->owner = loop->current;
     op->done = op_done;
     r = loop->backend->start(loop, op);
-    if (r != 0)
-        return r < 0 ? r : op->result;
+    if (r < 0)
+        return r;
+    if (r > 0) {
+        /* Whoever never has to wait must not keep the others waiting. */
+        int64_t result = op->result;
+        if (__builtin_expect(--loop->budget < 0, 0))
+            give_way(loop);
+        return result;
+    }
     park(kind, object, true);
     if (op->in_flight) {
         /* A cancel woke us: the kernel may still hold op, which lives in our caller's frame. */
@@ -212,7 +224,8 @@ static bool turn(struct bk_loop *loop)
 {
     bool ready = loop->ready_head != NULL;
     bool asked = atomic_load_explicit(&loop->inbox_flags, memory_order_relaxed) != 0;
-    if (loop->timers.len > 0 || loop->default_stacks->n_warm > loop->default_stacks->min_warm || !ready)
+    if (loop->timers.len > 0 || loop->default_stacks->n_warm > loop->default_stacks->min_warm ||
+        !ready)
         loop->now_ns = bki_clock_ns(loop);
     bool fired = fire_timers(loop);
     bool more_to_trim = false;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The scheduler's inside: who runs next, and the hand-over from one stack to another.
  *
- * A task that suspends switches straight to the next ready one; the scheduler's own context (the stack bk_run was called on)
- * runs only when none is ready, or after BKI_BUDGET switches, to look at the clock and the kernel. */
+ * A task that suspends switches straight to the next ready one; the scheduler's own context (the
+ * stack bk_run was called on) runs only when none is ready, or after BKI_BUDGET switches, to look
+ * at the clock and the kernel. */
 #ifndef BECK_SRC_RT_SCHED_H
 #define BECK_SRC_RT_SCHED_H
 

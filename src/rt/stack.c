@@ -21,7 +21,8 @@
 #define TRIM_BATCH ((size_t)512) /* about half a millisecond of system calls */
 #define COLOURS 16
 
-/* A mapping of n slots.  cold[0..n_cold) are the indexes of slots without memory, the next one to use last. */
+/* A mapping of n slots.  cold[0..n_cold) are the indexes of slots without memory, the next one to
+ * use last. */
 struct bki_slab {
     struct bki_slab *next, *next_cold;
     struct bki_stack_class *class;
@@ -45,7 +46,8 @@ static enum guard_kind guard_kind(void)
     kind = GUARD_MPROTECT;
     const char *wish = getenv("BECK_STACK_GUARD");
     if (!wish || strcmp(wish, "mprotect") != 0) {
-        void *page = mmap(NULL, GUARD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *page =
+            mmap(NULL, GUARD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page != MAP_FAILED) {
             /* An emulator such as qemu-user says yes to any advice, and ignores it. */
             if (madvise(page, GUARD_SIZE, MADV_GUARD_INSTALL) == 0 &&
@@ -156,7 +158,8 @@ static bool guard_slot(struct bki_slab *slab, uint32_t index)
     if (guard_kind() == GUARD_MADVISE)
         r = madvise(slot, GUARD_SIZE, MADV_GUARD_INSTALL);
     else
-        r = mprotect(slot + GUARD_SIZE, slab->class->slot_size - GUARD_SIZE, PROT_READ | PROT_WRITE);
+        r = mprotect(slot + GUARD_SIZE, slab->class->slot_size - GUARD_SIZE,
+                     PROT_READ | PROT_WRITE);
     if (r == 0)
         return true;
     bki_fail_errno(errno, "guarding a task stack%s",

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Stacks for tasks: slots cut from large mappings, each with a guard page below, recycled last in, first out.
+ * Stacks for tasks: slots cut from large mappings, each with a guard page below, recycled last in,
+ * first out.
  *
- * A slot from low to high: guard page | stack, growing down | the task object | struct bki_stack | colour gap.
- * With its guard page a slot is an odd number of pages, and the gap differs from slot to slot: otherwise the tops of
- * all stacks would fall into the same few sets of the caches.  A fresh task touches one page.  Slots are cold (no memory behind them) until first used; those given back stay
- * warm until they have gone unused for a while, then go cold again. */
+ * A slot from low to high: guard page | stack, growing down | the task object | struct bki_stack |
+ * colour gap. With its guard page a slot is an odd number of pages, and the gap differs from slot
+ * to slot: otherwise the tops of all stacks would fall into the same few sets of the caches.  A
+ * fresh task touches one page.  Slots are cold (no memory behind them) until first used; those
+ * given back stay warm until they have gone unused for a while, then go cold again. */
 #ifndef BECK_SRC_RT_STACK_H
 #define BECK_SRC_RT_STACK_H
 
@@ -18,9 +20,9 @@ struct bki_slab;
 struct bki_stack {
     struct bki_stack *next_warm;
     struct bki_slab *slab;
-    void *owner;       /* the task on it, for the overflow report; NULL while free */
-    uint32_t index;    /* of the slot in its slab */
-    void *asan_fake;   /* the sanitizers' notes about this stack */
+    void *owner;     /* the task on it, for the overflow report; NULL while free */
+    uint32_t index;  /* of the slot in its slab */
+    void *asan_fake; /* the sanitizers' notes about this stack */
     void *tsan_fiber;
 };
 
@@ -64,11 +66,13 @@ static inline struct bki_stack *bki_stack_get(struct bki_stack_class *class)
     return stack;
 }
 
-/* Gives a stack back; its memory stays valid until the next get, so a task may give back the one it runs on. */
+/* Gives a stack back; its memory stays valid until the next get, so a task may give back the one it
+ * runs on. */
 void bki_stack_put(struct bki_stack *stack);
 
-/* Lets go of the memory of warm slots that went unused since the last call: 512 at most, and never the last 256.  Call now
- * and then, not from a task.  Returns whether a later call may find more. */
+/* Lets go of the memory of warm slots that went unused since the last call: 512 at most, and never
+ * the last 256.  Call now and then, not from a task.  Returns whether a later call may find more.
+ */
 bool bki_stacks_trim(struct bki_stacks *stacks);
 
 void *bki_stack_low(const struct bki_stack *stack); /* the lowest usable byte, above the guard */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Stack slots: reuse, size classes, guards of both kinds, trimming; and the register switch on them. */
+ * Stack slots: reuse, size classes, guards of both kinds, trimming; and the register switch on
+ * them. */
 #include "rt/stack.h"
 
 #include <stdlib.h>
@@ -164,8 +165,9 @@ static void the_switch_keeps_registers_and_alignment(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        TEST(last_put_is_first_got), TEST(classes_hold_what_was_asked_for), TEST(the_guard_page_guards),
-        TEST(unused_stacks_give_their_memory_back), TEST(the_switch_keeps_registers_and_alignment)};
+        TEST(last_put_is_first_got), TEST(classes_hold_what_was_asked_for),
+        TEST(the_guard_page_guards), TEST(unused_stacks_give_their_memory_back),
+        TEST(the_switch_keeps_registers_and_alignment)};
     int r = check_run(tests, sizeof tests / sizeof *tests, argc, argv);
     if (r == 0 && !getenv("BECK_STACK_GUARD")) { /* once more with the guard of older kernels */
         fflush(stdout);

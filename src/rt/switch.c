@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * First frames for the assembly switches, and the whole switch by ucontext where there is no assembly. */
+ * First frames for the assembly switches, and the whole switch by ucontext where there is no
+ * assembly. */
 #include "rt/switch.h"
 
 #include <stdint.h>
@@ -28,9 +29,9 @@ void *bki_switch_prepare(void *low, void *top, void (*entry)(void *arg), void *a
     (void)low;
     void **frame = (void **)((char *)top - 160);
     memset(frame, 0, 160);
-    frame[0] = arg;                                   /* x19 */
-    frame[1] = (void *)(uintptr_t)entry;              /* x20 */
-    frame[11] = (void *)(uintptr_t)bki_switch_start;  /* x30 */
+    frame[0] = arg;                                  /* x19 */
+    frame[1] = (void *)(uintptr_t)entry;             /* x20 */
+    frame[11] = (void *)(uintptr_t)bki_switch_start; /* x30 */
     return frame;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Leaving one stack and entering another: the register switch, and what sanitizers want to hear of it. */
+ * Leaving one stack and entering another: the register switch, and what sanitizers want to hear of
+ * it. */
 #ifndef BECK_SRC_RT_SWITCH_H
 #define BECK_SRC_RT_SWITCH_H
 
@@ -13,13 +14,15 @@
 #define BKI_SWITCH_NAME "aarch64"
 #endif
 
-/* bki_switch(&from, to): saves what a function call preserves on the running stack and its pointer in `from`, then goes on
- * with the stack saved in `to`.  Returns when somebody switches back.  Floating-point control words are not part of a task.
+/* bki_switch(&from, to): saves what a function call preserves on the running stack and its pointer
+ * in `from`, then goes on with the stack saved in `to`.  Returns when somebody switches back.
+ * Floating-point control words are not part of a task.
  *
- * On x86-64 it is inline: the compiler saves just the registers that are live, and the processor's return stack stays in
- * step, since no call is left without its return.  (Out of line it costs 18 ns instead of 4: the return of the caller is
- * mispredicted every time.)  It leaves by an indirect jump, for a `ret` would be mispredicted too; that rules out shadow
- * stacks (CET).  A suspended task's stack holds, from its saved pointer up: rip, rbp, 128 bytes of red zone. */
+ * On x86-64 it is inline: the compiler saves just the registers that are live, and the processor's
+ * return stack stays in step, since no call is left without its return.  (Out of line it costs 18
+ * ns instead of 4: the return of the caller is mispredicted every time.)  It leaves by an indirect
+ * jump, for a `ret` would be mispredicted too; that rules out shadow stacks (CET).  A suspended
+ * task's stack holds, from its saved pointer up: rip, rbp, 128 bytes of red zone. */
 #if defined(__x86_64__) && !defined(BECK_FORCE_UCONTEXT)
 #ifdef __AVX512F__
 #define BKI_SWITCH_MORE_CLOBBERS                                                                   \
@@ -52,8 +55,9 @@ static inline __attribute__((always_inline)) void bki_switch(void **save_sp, voi
 void bki_switch(void **save_sp, void *load_sp);
 #endif
 
-/* Lays out a new stack, growing down from top (16-byte aligned), so that the first switch to the value returned calls
- * entry(arg) on it; entry must not return.  low: the stack's lowest usable byte. */
+/* Lays out a new stack, growing down from top (16-byte aligned), so that the first switch to the
+ * value returned calls entry(arg) on it; entry must not return.  low: the stack's lowest usable
+ * byte. */
 void *bki_switch_prepare(void *low, void *top, void (*entry)(void *arg), void *arg);
 
 #endif

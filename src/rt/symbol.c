@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Looks a code address up in the symbol table of the file it was loaded from (ELF, System V ABI chapter 4). */
+ * Looks a code address up in the symbol table of the file it was loaded from (ELF, System V ABI
+ * chapter 4). */
 #include "rt/symbol.h"
 
 #include <elf.h>
@@ -28,7 +29,8 @@ static int find_module(struct dl_phdr_info *info, size_t size, void *ctx)
         uintptr_t start = info->dlpi_addr + ph->p_vaddr;
         if (ph->p_type == PT_LOAD && module->addr >= start && module->addr - start < ph->p_memsz) {
             module->base = info->dlpi_addr;
-            module->path = info->dlpi_name && info->dlpi_name[0] ? info->dlpi_name : "/proc/self/exe";
+            module->path =
+                info->dlpi_name && info->dlpi_name[0] ? info->dlpi_name : "/proc/self/exe";
             return 1;
         }
     }
@@ -39,7 +41,7 @@ static int find_module(struct dl_phdr_info *info, size_t size, void *ctx)
 struct image {
     const char *data;
     size_t size;
-    const ElfW(Shdr) *sections;
+    const ElfW(Shdr) * sections;
     size_t n_sections;
 };
 
@@ -58,9 +60,10 @@ static bool read_header(struct image *image)
     return inside(image, header->e_shoff, (uint64_t)header->e_shnum * sizeof(ElfW(Shdr)));
 }
 
-/* Searches one symbol table for the function that holds the address `want` (relative to the load base). */
-static long search_table(const struct image *image, const ElfW(Shdr) *table, uint64_t want, char *buf,
-                         size_t size)
+/* Searches one symbol table for the function that holds the address `want` (relative to the load
+ * base). */
+static long search_table(const struct image *image, const ElfW(Shdr) * table, uint64_t want,
+                         char *buf, size_t size)
 {
     if (table->sh_link >= image->n_sections || !inside(image, table->sh_offset, table->sh_size))
         return -ENOENT;

@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* The name of the function that starts at or holds addr, cut to size.  Returns the offset of addr in it, or -ENOENT.
- * Reads the program's files: not for hot paths. */
+/* The name of the function that starts at or holds addr, cut to size.  Returns the offset of addr
+ * in it, or -ENOENT. Reads the program's files: not for hot paths. */
 long bki_symbol_name(const void *addr, char *buf, size_t size);
 
 #endif

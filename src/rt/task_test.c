@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Tasks: order of starting, waiting, results, cancellation, failures nobody saw.  Where a test mirrors one of
- * CPython's asyncio traces, its name says so (t05...). */
+ * Tasks: order of starting, waiting, results, cancellation, failures nobody saw.  Where a test
+ * mirrors one of CPython's asyncio traces, its name says so (t05...). */
 #include <beck/group.h>
 
 #include "tests/trace.h"
@@ -39,7 +39,8 @@ static int three_turns(void *ctx)
 static int t06_main(void *ctx)
 {
     (void)ctx;
-    bk_call calls[] = {{.fn = three_turns, .ctx = (void *)"a"}, {.fn = three_turns, .ctx = (void *)"b"}};
+    bk_call calls[] = {{.fn = three_turns, .ctx = (void *)"a"},
+                       {.fn = three_turns, .ctx = (void *)"b"}};
     return bk_gather(calls, 2, NULL);
 }
 
@@ -390,7 +391,8 @@ static void tasks_are_named_after_their_function(void)
 CHECK_MAIN(TEST(t05_task_starts_next_iteration), TEST(t06_two_tasks_interleave_at_sleep0),
            TEST(t12_cancel_before_start_never_runs_body),
            TEST(t13_cancel_delivered_at_await_and_finally_runs),
-           TEST(cancel_is_level_triggered_until_uncancel), TEST(t16_self_cancel_raises_at_next_await),
+           TEST(cancel_is_level_triggered_until_uncancel),
+           TEST(t16_self_cancel_raises_at_next_await),
            TEST(t17_self_cancel_then_return_is_cancelled),
            TEST(t18_cancel_awaiting_task_cancels_the_awaited_task),
            TEST(shielded_wait_leaves_the_task_running), TEST(t21_cleanup_may_wait_inside_a_shield),
