@@ -79,7 +79,7 @@ static void trim_cut_sequence(char *text, size_t len)
 }
 
 /* The arguments may point into the text being replaced: bk_fail(r, "open: %s", bk_errmsg()). */
-static void set_detail(const char *suffix, const char *format, va_list args)
+static BK_PRINTF(2, 0) void set_detail(const char *suffix, const char *format, va_list args)
 {
     char text[BKI_ERROR_TEXT_SIZE];
     int saved_errno = errno;
@@ -105,9 +105,10 @@ int bk_fail(int result, const char *format, ...)
 
 int bki_fail_errno(int err, const char *format, ...)
 {
+    const char *reason = bk_strerror(err);
     va_list args;
     va_start(args, format);
-    set_detail(bk_strerror(err), format, args);
+    set_detail(reason, format, args);
     va_end(args);
     return err < 0 ? err : -err;
 }

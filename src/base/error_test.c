@@ -76,7 +76,7 @@ static void test_a_cut_never_splits_a_character(void)
         for (size_t pad = 250; pad <= 256; pad++) {
             char text[300];
             memset(text, 'x', pad);
-            strcpy(text + pad, wide[w]);
+            memcpy(text + pad, wide[w], width + 1);
             bk_fail(-1, "%s", text);
             size_t want = pad + width <= 255 ? pad + width : pad < 255 ? pad : 255;
             CHECK_EQ(strlen(bk_errmsg()), want);

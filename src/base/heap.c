@@ -58,23 +58,16 @@ static inline size_t least_child(const struct bki_heap *heap, size_t first)
 }
 
 /* Fills the hole at i with e, which comes from the end of the array and so most likely belongs near
- * the bottom: the hole goes all the way down first, and e then up from there. */
+ * the bottom: the hole goes all the way down first, and e up from there, past i too if it must. */
 static void refill(struct bki_heap *heap, size_t i, struct bki_heap_entry e)
 {
-    size_t top = i, first;
+    size_t first;
     while ((first = i * ARITY + 1) < heap->len) {
         size_t least = least_child(heap, first);
         place(heap, i, heap->entries[least]);
         i = least;
     }
-    while (i > top) {
-        size_t parent = (i - 1) / ARITY;
-        if (rank_of(&heap->entries[parent]) <= rank_of(&e))
-            break;
-        place(heap, i, heap->entries[parent]);
-        i = parent;
-    }
-    place(heap, i, e);
+    sift_up(heap, i, e);
 }
 
 static bool resize(struct bki_heap *heap, size_t cap)
@@ -101,12 +94,8 @@ void bki_heap_remove(struct bki_heap *heap, struct bki_heap_node *node)
     size_t hole = node->place - 1;
     struct bki_heap_entry last = heap->entries[--heap->len];
     node->place = 0;
-    if (hole < heap->len) {
-        if (hole > 0 && rank_of(&last) < rank_of(&heap->entries[(hole - 1) / ARITY]))
-            sift_up(heap, hole, last);
-        else
-            refill(heap, hole, last);
-    }
+    if (hole < heap->len)
+        refill(heap, hole, last);
     /* a quarter full goes to half the size, so that no sequence of calls resizes each time */
     if (heap->cap > MIN_CAP && heap->len <= heap->cap / 4)
         (void)resize(heap, heap->cap / 2);

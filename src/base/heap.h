@@ -3,9 +3,9 @@
  * arrival.
  *
  * Each node records where it is, so that any node can be taken out without a search.  The nodes
- * belong to the caller and must stay where they are in memory while in the heap.  Keys are kept
- * beside each other in the heap's array with four children to a parent: a step down reads
- * neighbours, and never the nodes. */
+ * belong to the caller and must stay where they are in memory while in the heap.  The keys lie
+ * beside each other in the heap's own array, with four children to a parent: a comparison never
+ * reads a node. */
 #ifndef BECK_SRC_BASE_HEAP_H
 #define BECK_SRC_BASE_HEAP_H
 

@@ -94,7 +94,7 @@ static struct bki_text format_ns(uint64_t ns)
     }
     if (rounded(ns, SECOND) < 3600)
         format_two_units(&text, rounded(ns, SECOND), 60, 'm', 's');
-    else if (rounded(ns, MINUTE) < 24 * 60)
+    else if (rounded(ns, MINUTE) < UINT64_C(24) * 60)
         format_two_units(&text, rounded(ns, MINUTE), 60, 'h', 'm');
     else
         format_two_units(&text, rounded(ns, HOUR), 24, 'd', 'h');
@@ -240,8 +240,8 @@ int bki_parse_size(uint64_t *out, const char *text)
         {"G", INT64_C(1) << 30},
         {"T", INT64_C(1) << 40},
         {"kB", 1000},
-        {"MB", 1000 * 1000},
-        {"GB", 1000 * 1000 * 1000},
+        {"MB", INT64_C(1000) * 1000},
+        {"GB", INT64_C(1000) * 1000 * 1000},
         {"TB", INT64_C(1000) * 1000 * 1000 * 1000},
         {NULL, 0},
     };

@@ -276,7 +276,7 @@ static int decode_to(char *out, bk_span part)
         if (c == '%') {
             if (!is_percent_triple(part.data + i, part.data + part.len))
                 return bk_fail(-BK_EURL, "'%%' without two hex digits behind it; write %%25");
-            c = (char)(hex_value(part.data[i + 1]) << 4 | hex_value(part.data[i + 2]));
+            c = (char)(hex_value(part.data[i + 1]) * 16 + hex_value(part.data[i + 2]));
             i += 2;
         }
         if (c == '\0')
