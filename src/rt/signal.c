@@ -41,7 +41,7 @@ struct bk_signal {
 /* The second request to stop ends the process at once: the default action follows when the handler returns. */
 static void stop_at_once(int signo)
 {
-    signal(signo, SIG_DFL);
+    sigaction(signo, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     raise(signo);
 }
 
