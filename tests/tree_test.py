@@ -51,7 +51,7 @@ UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK|for" r" now|sim
 
 
 def is_test(path):
-    return path.stem.endswith(("_test", "_fuzz")) or path.parts[0] == "tests"
+    return path.stem.endswith(("_test", "_fuzz", "_fixture")) or path.parts[0] == "tests"
 
 
 def layer_of(path):
