@@ -1,11 +1,29 @@
 /* SPDX-License-Identifier: MIT
  * Byte streams: connect, listen, serve, read and write.
  *
- * Addresses are text: "127.0.0.1:8080", "[::1]:8080", "example.org:80", "unix:/run/app.sock", "unix:@abstract",
- * and ":8080" (every interface) to listen on; port 0 lets the kernel choose.
+ *     static int greet(void *ctx, bk_stream **stream)
+ *     {
+ *         bk_span line;
+ *         int r = bk_stream_read_line(*stream, &line);
+ *         if (r <= 0)
+ *             return r;
+ *         const bk_span parts[] = {bk_span_str("hello, "), line, bk_span_str("\n")};
+ *         return bk_stream_writev(*stream, parts, 3);
+ *     }
  *
- * A stream has at most one reading task and one writing task at a time (-EBUSY for a second); they may be
- * different tasks.  Loop thread only. */
+ *     bk_listener *listener = NULL;
+ *     int r = bk_listen(&listener, "127.0.0.1:7000", NULL);
+ *     if (r == 0)
+ *         r = bk_serve(listener, greet, NULL, NULL);
+ *     return bk_listener_close(&listener, r);
+ *
+ * An address is text: "127.0.0.1:8080", "[::1]:8080", "example.org:80", "unix:/run/app.sock",
+ * "unix:@name" (a Unix socket without a file), and, to listen on every interface, ":8080".  Port 0
+ * lets the kernel choose one.
+ *
+ * One task at a time reads a stream and one writes it (-EBUSY for a second); they may be two tasks.
+ * Everything here is for the loop thread, in a task, and every call that can suspend fails with
+ * -ECANCELED in a cancelled task. */
 #ifndef BECK_STREAM_H
 #define BECK_STREAM_H
 
@@ -16,105 +34,163 @@ BK_BEGIN_DECLS
 typedef struct bk_stream bk_stream;
 
 typedef struct bk_stream_opts {
-    size_t read_limit;   /* longest bk_stream_read_until; default 64 KiB */
-    size_t write_buffer; /* bytes a write may leave behind before it suspends; default 64 KiB */
+    size_t read_limit;   /* longest line, longest read_until, most bytes to peek; default 64 KiB */
+    size_t write_buffer; /* unsent bytes a write may leave behind; default 64 KiB */
 } bk_stream_opts;
 
 typedef struct bk_connect_opts {
-    bk_duration timeout;   /* for resolving and connecting together; default 30 s */
+    bk_duration timeout; /* for resolving and connecting together; default 30 s */
     bk_stream_opts stream;
 } bk_connect_opts;
 
-/* Connects to address, trying each address its name resolves to in order.
- * Errors: -BK_EURL, -BK_ERESOLVE, -ETIMEDOUT, -ECANCELED, -ENOMEM, connect's (of the last address tried). */
+/* Connects to address, trying one after the other what a host name resolves to.
+ * out: NULL on entry; bk_stream_close it.
+ * Suspends until connected.  Returns 0, or -BK_EURL (not an address), -BK_ERESOLVE, -ETIMEDOUT,
+ * -ECANCELED, -ENOMEM, or what the kernel says of the last address tried (-ECONNREFUSED, ...). */
 BK_API int bk_connect(bk_stream **out, const char *address, const bk_connect_opts *opts);
 
-/* Makes a stream of an open file descriptor (socket, pipe, terminal), which it owns and closes from now on (only
- * on success).  The descriptor becomes non-blocking.  Regular files: -EINVAL. */
+/* Makes a stream of an open file descriptor: a stream socket, a pipe, a terminal.  On success the
+ * stream owns fd and closes it in the end; on failure fd is still yours and as it was.
+ * fd becomes non-blocking for this process only: a pipe or terminal that others share (stdin!) is
+ * opened anew under the same number; where that is not allowed, and for sockets, the mode of the
+ * shared description changes and is restored by bk_stream_close.
+ * Errors: -EINVAL for what cannot be waited for (regular files, /dev/null), -EBADF, -ENOMEM.
+ * Does not suspend. */
 BK_API int bk_stream_from_fd(bk_stream **out, int fd, const bk_stream_opts *opts);
 
-/* Reads what there is, at least one byte.  Returns the count, 0 at the end of the stream, or an error. */
+/* ---- Reading ----
+ *
+ * Each call suspends until it has what it promises.  When one fails with -ECANCELED, no byte is
+ * lost:
+ * whatever came is there for the next call. */
+
+/* Reads up to len bytes into buf: what there is, and at least one.
+ * Returns the count; 0 at the end of the stream; or the connection's error (-ECONNRESET, ...). */
 BK_API ssize_t bk_stream_read(bk_stream *stream, void *buf, size_t len);
 
-/* Reads exactly len bytes.  Returns 0; -BK_EINCOMPLETE when the stream ended first; on error and cancel the bytes that
- * came stay in the stream, up to read_limit (beyond that, they are lost with the failing stream). */
+/* Reads exactly len bytes into buf.
+ * Returns 0; -BK_EINCOMPLETE when the stream ended first; or an error.  When it fails, the bytes
+ * that came stay in the stream, for another read. */
 BK_API int bk_stream_read_exactly(bk_stream *stream, void *buf, size_t len);
 
-/* Reads up to and including the separator (1 to 16 bytes).  *out is valid until the next read.
- * Returns 1; 0 at the end of the stream with nothing left; -BK_EINCOMPLETE at the end without a separator (*out is what
- * was left, now consumed); -BK_ELIMIT when read_limit bytes hold no separator (nothing is consumed); -ECANCELED,
- * nothing consumed. */
+/* Reads up to and including the separator, which has 1 to 16 bytes.
+ * *out: the bytes, separator included, inside the stream; valid until the next read call.
+ * Returns 1; 0 at the end of the stream with nothing left; -BK_EINCOMPLETE at the end without a
+ * separator (*out is what was left, now consumed); -BK_ELIMIT when the first read_limit bytes hold
+ * no whole separator (nothing is consumed); or an error, nothing consumed. */
 BK_API int bk_stream_read_until(bk_stream *stream, bk_span separator, bk_span *out);
 
-/* Reads a line, without its "\n" or "\r\n"; a last line without one counts.  *line is valid until the next read.
- * Returns 1, 0 at the end, -BK_ELIMIT (the line is skipped), or an error. */
+/* Reads a line, without its "\n" or "\r\n"; a last line without one counts.
+ * *line: inside the stream; valid until the next read call.
+ * Returns 1; 0 at the end of the stream; -BK_ELIMIT for a line over read_limit, whose rest the next
+ * bk_stream_read_line skips; or an error. */
 BK_API int bk_stream_read_line(bk_stream *stream, bk_span *line);
 
-/* What is buffered now, waiting for at least `want` bytes (up to read_limit); consumes nothing: bk_stream_consume does.
- * For parsers.  Returns 1; 0 at the end of the stream with fewer (*out holds them); or an error.  *out is valid until the
- * next read or consume, and its bytes may be changed in place. */
+/* For parsers: shows what is buffered, once that is at least `want` bytes, and consumes nothing.
+ * want: at most read_limit; 0 shows what is there already.
+ * *out: all that is buffered; valid until the next read or consume call; may be changed in place.
+ * Returns 1; 0 when the stream ended with fewer than `want` bytes (*out holds them); -EINVAL for a
+ * want over read_limit; or an error. */
 BK_API int bk_stream_peek(bk_stream *stream, size_t want, bk_span *out);
+
+/* Drops the first len buffered bytes (all of them when there are fewer).  Never suspends. */
 BK_API void bk_stream_consume(bk_stream *stream, size_t len);
 
-/* Writes all of data: sends at once what the kernel takes, keeps the rest (up to write_buffer, suspending beyond) and sends
- * it in the background.  data is free when it returns.  Returns 0, or the connection's error; after -ECANCELED part may
- * have been sent: close the stream. */
+/* ---- Writing ---- */
+
+/* Writes all of data, which is yours again when the call returns.
+ * The kernel gets what it takes at once; up to write_buffer bytes more are kept in the stream and
+ * sent in the background; the call suspends only while there is more than that.
+ * Returns 0, or the connection's error, which may be that of an earlier write.  -ECANCELED: part of
+ * data may be sent, so close the stream; later writes fail with -EPIPE if it was. */
 BK_API int bk_stream_write(bk_stream *stream, const void *data, size_t len);
 
-/* Several pieces as one write, in order. */
+/* Writes n pieces in order, as one write. */
 BK_API int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n);
 
-/* Suspends until at most a quarter of write_buffer is unsent.  bk_stream_flush: until nothing is. */
+/* Suspends until at most a quarter of write_buffer is unsent: for a writer who would rather wait
+ * early than have its data queue up.  Returns 0, -ECANCELED, or the connection's error. */
 BK_API int bk_stream_drain(bk_stream *stream);
+
+/* Suspends until the kernel has taken every byte written.  Otherwise as bk_stream_drain. */
 BK_API int bk_stream_flush(bk_stream *stream);
 
-/* Bytes written but not yet sent. */
+/* Bytes written that the kernel has not taken yet. */
 BK_API size_t bk_stream_unsent(const bk_stream *stream);
 
-/* Flushes, then tells the peer that no more will come; reading goes on. */
+/* Flushes, then tells the peer that no more will come; it reads the end of the stream, and reading
+ * from it goes on.  Returns 0, as bk_stream_flush, or -EOPNOTSUPP for what is not a socket: close
+ * that instead. */
 BK_API int bk_stream_write_eof(bk_stream *stream);
 
-/* Closes and empties *stream.  r >= 0: flushes first (5 s at most); r < 0: drops what is unsent.
- * Other tasks using the stream must have ended.  Returns r, or the first error of the flush.  NULL is fine. */
+/* Closes *stream and sets it to NULL.  NULL is fine.
+ * r: how the caller's work with it went.  r >= 0: first flushes what is unsent, deaf to cancels,
+ * for 5 s at most; r < 0: drops it.
+ * Returns r, or the first error of writing that made data be lost (-ETIMEDOUT after those 5 s).
+ * -EBUSY, and nothing is closed: another task is inside a call on the stream. */
 BK_API int bk_stream_close(bk_stream **stream, int r);
 
-/* "127.0.0.1:52110"; "" when unknown.  Valid while the stream is. */
+/* The addresses of the other end and of this one, as "127.0.0.1:52110"; "" for what has none.
+ * Valid while the stream is. */
 BK_API const char *bk_stream_peer(const bk_stream *stream);
 BK_API const char *bk_stream_local(const bk_stream *stream);
 
-/* The file descriptor, still the stream's. */
+/* The file descriptor.  It stays the stream's: do not read, write or close it. */
 BK_API int bk_stream_fd(const bk_stream *stream);
+
+/* ---- Serving ---- */
 
 typedef struct bk_listener bk_listener;
 
 typedef struct bk_listen_opts {
-    int backlog;       /* default 100 */
-    bool reuse_port;
-    bool ipv6_only;
+    int backlog;           /* connections the kernel keeps waiting; default 100 */
+    bool reuse_port;       /* several processes may listen on the port and share what comes */
+    bool ipv6_only;        /* "[::]:80" and ":80" refuse IPv4; by default they take both */
     bk_stream_opts stream; /* of accepted connections */
 } bk_listen_opts;
 
-/* Binds and listens.  A stale Unix socket file is replaced.  Errors: -BK_EURL, -BK_ERESOLVE, bind's, -ENOMEM, -ECANCELED. */
+/* Binds address and listens on it.  Of a host name the first address is taken, IPv4 before IPv6.  A
+ * Unix socket file where nobody listens any more is replaced.
+ * out: NULL on entry; bk_listener_close it.  Suspends only to resolve a name.
+ * Returns 0, or -BK_EURL, -BK_ERESOLVE, -EADDRINUSE, -EACCES, -ENOMEM, -ECANCELED, ... */
 BK_API int bk_listen(bk_listener **out, const char *address, const bk_listen_opts *opts);
 
-/* The address bound, with the port the kernel chose.  Valid while the listener is. */
+/* The address bound, with the port the kernel chose; bk_connect takes it.  Valid while the listener
+ * is. */
 BK_API const char *bk_listener_address(const bk_listener *listener);
 
-/* Accepts the next connection.  Returns 1, or an error.  Out of file descriptors or memory it waits a second and tries
- * again, so that a burst does not end a server. */
+/* Accepts the next connection.
+ * out: NULL on entry; bk_stream_close it.
+ * Suspends until there is one.  Returns 1; -EBUSY when another task accepts; -ECANCELED, no
+ * connection lost; or an error of the listening socket.  When the process is out of file
+ * descriptors or memory it tries again every second, so that a burst does not end a server. */
 BK_API int bk_accept(bk_listener *listener, bk_stream **out);
 
-/* Closes and empties *listener; a Unix socket file is removed if it is still this one.  Returns r. */
+/* Closes *listener and sets it to NULL; its Unix socket file is removed if it is still the same.
+ * NULL is fine.  Connections accepted before live on.  Returns r; -EBUSY, and nothing is closed,
+ * while another task accepts. */
 BK_API int bk_listener_close(bk_listener **listener, int r);
 
+/* The body of a connection's task.  *stream is closed when it returns, by the sign of the result as
+ * bk_stream_close does; a handler that keeps the stream, or hands it to somebody, sets *stream to
+ * NULL.
+ * ctx: as passed to bk_serve, borrowed. */
+typedef int bk_stream_fn(void *ctx, bk_stream **stream);
+
 typedef struct bk_serve_opts {
-    size_t limit; /* most connections at once, accepting pauses beyond; default 10,000 */
+    size_t limit; /* most connections at once, accepting pauses there; default 10,000 */
+    /* Called in the task of a handler that failed (other than with -ECANCELED), or whose last bytes
+     * could not be sent; bk_errmsg has the detail.  stream: not yet closed, NULL if the handler
+     * took it.
+     * Default: bk_run_opts.on_error is told, unless the peer just went away (-ECONNRESET,
+     * -EPIPE). */
+    void (*on_error)(void *ctx, bk_stream *stream, int result);
 } bk_serve_opts;
 
-/* Accepts connections for ever, each handled by handler(ctx, stream) in a task of its own; the stream is closed when the
- * handler returns.  A failing handler ends only its connection.  Returns when cancelled or when accepting fails for
- * good; handlers still running are cancelled and waited for. */
-typedef int bk_stream_fn(void *ctx, bk_stream *stream);
+/* Accepts connections for ever and runs handler(ctx, &stream) for each in a task of its own.  A
+ * handler that fails ends only its connection.
+ * Suspends until cancelled (-ECANCELED) or until accepting fails for good (that error); then the
+ * handlers still running are cancelled and waited for.  The listener stays open. */
 BK_API int bk_serve(bk_listener *listener, bk_stream_fn *handler, void *ctx,
                     const bk_serve_opts *opts);
 

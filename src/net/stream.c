@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT
+ * A stream's life: made of a descriptor, named, closed. */
+#include "net/stream.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+#define DEFAULT_LIMIT ((size_t)64 * 1024)
+#define FIRST_READ_SIZE ((size_t)4096)
+#define CLOSE_FLUSH_SECONDS 5
+
+int bki_stream_new(struct bk_stream **out, int fd, bool is_socket, const bk_stream_opts *opts)
+{
+    struct bk_stream *s = bki_zalloc(sizeof *s);
+    if (!s)
+        return bk_fail(-ENOMEM, "no memory for a stream");
+    s->loop = bki_loop;
+    bki_fd_init(&s->fd, fd, is_socket);
+    s->read_limit = opts && opts->read_limit ? opts->read_limit : DEFAULT_LIMIT;
+    if (s->read_limit > SIZE_MAX / 4)
+        s->read_limit = SIZE_MAX / 4;
+    s->write_buffer = opts && opts->write_buffer ? opts->write_buffer : DEFAULT_LIMIT;
+    bki_buf_init(&s->in, s->read_limit);
+    bki_buf_init(&s->sending, SIZE_MAX / 2);
+    bki_buf_init(&s->queued, SIZE_MAX / 2);
+    s->in_size = s->read_limit < FIRST_READ_SIZE ? s->read_limit : FIRST_READ_SIZE;
+    s->restore_flags = -1;
+    s->read_op.kind = BKI_OP_RECV;
+    s->read_op.fd = s->write_op.fd = &s->fd;
+    s->write_op.kind = BKI_OP_SEND;
+    bki_list_init(&s->write_waiters);
+    *out = s;
+    return 0;
+}
+
+void bki_stream_set_fd(struct bk_stream *s, int fd)
+{
+    bki_fd_init(&s->fd, fd, s->fd.is_socket);
+}
+
+void bki_stream_free(struct bk_stream *s)
+{
+    if (s->filter)
+        s->filter->free(s);
+    if (s->restore_flags >= 0)
+        fcntl(s->fd.fd, F_SETFL, s->restore_flags);
+    if (s->fd.fd >= 0)
+        s->loop->backend->close_fd(s->loop, &s->fd);
+    bki_buf_free(&s->in);
+    bki_buf_free(&s->sending);
+    bki_buf_free(&s->queued);
+    bki_free(s->peer);
+    bki_free(s->local);
+    bki_free(s);
+}
+
+/* ---- Adopting a descriptor ---- */
+
+/* Non-blocking is a property of the open file, which other processes may share (a terminal, a pipe
+ * from the shell): opens the same pipe or terminal once more and puts that in fd's place.  Returns
+ * whether it could. */
+static bool reopen_nonblocking(int fd, int flags)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int keep = flags & (O_ACCMODE | O_APPEND);
+    int again = open(path, keep | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (again < 0)
+        return false;
+    int cloexec = fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0;
+    bool ok = dup3(again, fd, cloexec) >= 0;
+    close(again);
+    return ok;
+}
+
+static int set_nonblocking(int fd, mode_t mode, int *restore_flags)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return bki_fail_errno(errno, "descriptor %d", fd);
+    if (flags & O_NONBLOCK)
+        return 0;
+    if ((S_ISFIFO(mode) || S_ISCHR(mode)) && reopen_nonblocking(fd, flags))
+        return 0;
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return bki_fail_errno(errno, "descriptor %d", fd);
+    *restore_flags = flags;
+    return 0;
+}
+
+/* Devices such as /dev/null cannot be waited for. */
+static bool can_be_polled(int fd)
+{
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {0};
+    bool ok = ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event) == 0 || errno != EPERM;
+    if (ep >= 0)
+        close(ep);
+    return ok;
+}
+
+static int check_kind(int fd, mode_t mode)
+{
+    if (S_ISSOCK(mode)) {
+        int type = 0;
+        socklen_t len = sizeof type;
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+            return bki_fail_errno(errno, "descriptor %d", fd);
+        if (type != SOCK_STREAM)
+            return bk_fail(-EINVAL, "descriptor %d: not a stream socket", fd);
+        return 0;
+    }
+    if (S_ISREG(mode) || S_ISDIR(mode) || S_ISBLK(mode))
+        return bk_fail(-EINVAL, "descriptor %d: files cannot be waited for", fd);
+    if (!can_be_polled(fd))
+        return bk_fail(-EINVAL, "descriptor %d: this device cannot be waited for", fd);
+    return 0;
+}
+
+/* Writing to a pipe without a reader has no flag against SIGPIPE: the loop's thread keeps it
+ * blocked, and sees EPIPE. */
+static void block_sigpipe(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+int bk_stream_from_fd(bk_stream **out, int fd, const bk_stream_opts *opts)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return bki_fail_errno(errno, "descriptor %d", fd);
+    int r = check_kind(fd, st.st_mode);
+    if (r < 0)
+        return r;
+    struct bk_stream *s;
+    r = bki_stream_new(&s, -1, S_ISSOCK(st.st_mode), opts);
+    if (r < 0)
+        return r;
+    r = set_nonblocking(fd, st.st_mode, &s->restore_flags);
+    if (r < 0) {
+        bki_stream_free(s);
+        return r;
+    }
+    bki_stream_set_fd(s, fd);
+    if (s->fd.is_socket) {
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on what is not TCP */
+    } else {
+        block_sigpipe();
+    }
+    *out = s;
+    return 0;
+}
+
+int bk_stream_fd(const bk_stream *stream)
+{
+    return stream->fd.fd;
+}
+
+/* ---- Names ---- */
+
+typedef int get_name_fn(int fd, struct sockaddr *address, socklen_t *len);
+
+static const char *name_of(const struct bk_stream *s, get_name_fn *get_name, char **kept)
+{
+    struct bki_address address = {.len = sizeof address - offsetof(struct bki_address, any)};
+    char text[BKI_ADDRESS_TEXT];
+    if (*kept)
+        return *kept;
+    if (!s->fd.is_socket || get_name(s->fd.fd, &address.any, &address.len) < 0)
+        return "";
+    *kept = bki_strdup(bki_address_format(&address, text));
+    return *kept ? *kept : "";
+}
+
+static int get_peer(int fd, struct sockaddr *address, socklen_t *len)
+{
+    return getpeername(fd, address, len);
+}
+
+static int get_local(int fd, struct sockaddr *address, socklen_t *len)
+{
+    return getsockname(fd, address, len);
+}
+
+const char *bk_stream_peer(const bk_stream *stream)
+{
+    return name_of(stream, get_peer, &((struct bk_stream *)stream)->peer);
+}
+
+const char *bk_stream_local(const bk_stream *stream)
+{
+    return name_of(stream, get_local, &((struct bk_stream *)stream)->local);
+}
+
+static void describe_stream(const void *object, char *buf, size_t size)
+{
+    const struct bk_stream *s = object;
+    const char *peer = bk_stream_peer(s);
+    size_t unsent = bki_stream_unsent(s);
+    int n = peer[0] ? snprintf(buf, size, "%s", peer) : snprintf(buf, size, "fd %d", s->fd.fd);
+    if (unsent > 0 && n > 0 && (size_t)n < size)
+        snprintf(buf + n, size - (size_t)n, " (%zu bytes unsent)", unsent);
+}
+
+const struct bki_wait_kind bki_wait_read = {.what = "read", .describe = describe_stream};
+const struct bki_wait_kind bki_wait_write = {.what = "write", .describe = describe_stream};
+
+/* ---- Closing ---- */
+
+static int flush_for_close(void *ctx)
+{
+    struct bk_stream *s = ctx;
+    bk_timeout *limit = NULL;
+    int r = bk_timeout_open(&limit, bk_seconds(CLOSE_FLUSH_SECONDS));
+    if (r < 0)
+        return r;
+    if (s->filter && !s->write_closed)
+        r = s->filter->eof(s);
+    if (r >= 0)
+        r = bki_stream_wait_unsent(s, 0);
+    r = bk_timeout_close(&limit, r);
+    if (r == -ETIMEDOUT)
+        bk_fail(r, "close %s: %zu bytes were not taken within %d s", bk_stream_peer(s),
+                bki_stream_unsent(s), CLOSE_FLUSH_SECONDS);
+    return r;
+}
+
+static void stop_write_op(struct bk_stream *s)
+{
+    static const struct bki_wait_kind wait_end = {.what = "close", .describe = describe_stream};
+    if (!s->write_op.in_flight)
+        return;
+    s->closing = true;
+    s->write_op.owner = bki_self();
+    s->loop->backend->cancel(s->loop, &s->write_op);
+    while (s->write_op.in_flight)
+        bki_park_hard(&wait_end, s);
+}
+
+static bool in_use(const struct bk_stream *s)
+{
+    return s->reading || s->writing || !bki_list_empty(&s->write_waiters);
+}
+
+int bki_stream_finish(struct bk_stream *s, int r)
+{
+    if (r < 0)
+        return r;
+    int flushed = s->write_error;
+    if (flushed == 0 && (s->filter || bki_stream_unsent(s) > 0))
+        flushed = bk_shield(flush_for_close, s);
+    return flushed < 0 ? flushed : r;
+}
+
+int bk_stream_close(bk_stream **stream, int r)
+{
+    struct bk_stream *s = *stream;
+    if (!s)
+        return r;
+    if (in_use(s))
+        return bk_fail(-EBUSY, "close of a stream that another task is using");
+    r = bki_stream_finish(s, r);
+    stop_write_op(s);
+    bki_stream_free(s);
+    *stream = NULL;
+    return r;
+}

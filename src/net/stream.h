@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ * A byte stream's inside, for the files of this layer and for protocols that sit on streams.
+ *
+ * Layers of a stream, from the caller down:
+ *   - read calls take from the in-buffer first, then receive; the write calls hand over pieces;
+ *   - a filter, when there is one, turns received bytes into the caller's and the caller's into
+ * those to send;
+ *   - bki_stream_recv and bki_stream_send do the raw I/O: an operation of the backend, and the
+ * out-buffers.
+ *
+ * Invariants:
+ *   - in[in_at, in_end) is received and not consumed; a span given out stays intact until the next
+ * fill;
+ *   - at most one operation for each direction; `sending` is the backend's while write_op is in
+ * flight, so that new bytes go to `queued`, and the two change places;
+ *   - when nothing is in flight, nothing is unsent: what a write leaves behind has an operation. */
+#ifndef BECK_SRC_NET_STREAM_H
+#define BECK_SRC_NET_STREAM_H
+
+#include <beck/stream.h>
+
+#include "base/buf.h"
+#include "net/address.h"
+#include "rt/rt.h"
+
+/* What TLS and the like implement; every call is made by a task inside a read or write call of the
+ * stream, and may suspend. */
+struct bki_filter {
+    /* As bki_stream_recv, of the caller's bytes. */
+    ssize_t (*recv)(struct bk_stream *s, void *buf, size_t len);
+    /* As bki_stream_send, of the caller's bytes. */
+    int (*send)(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
+    /* Says goodbye before the write side ends. */
+    int (*eof)(struct bk_stream *s);
+    /* Frees s->filter_state; no I/O. */
+    void (*free)(struct bk_stream *s);
+};
+
+struct bk_stream {
+    struct bki_fd fd;
+    struct bk_loop *loop;
+    const struct bki_filter *filter; /* NULL: none */
+    void *filter_state;
+
+    struct bki_buf
+        in; /* received, not consumed: read_limit bytes at most, but for what is given back */
+    size_t in_size;    /* how much a fill offers the kernel: follows what comes */
+    unsigned in_small; /* fills in a row that used little of that */
+    size_t read_limit;
+    int read_error; /* of the connection; told to every later read */
+    bool at_eof;
+    bool reading;   /* a task is in a read call */
+    bool skip_line; /* the rest of an over-long line is still to be dropped */
+
+    bool writing;      /* a task is in a write call */
+    bool write_closed; /* write_eof was called */
+    bool closing;      /* close waits for the operations in flight */
+    int write_error;
+    size_t write_buffer;
+    struct bki_buf sending, queued;
+    struct bki_list
+        write_waiters; /* tasks waiting for unsent bytes to become few: value is how few */
+
+    struct bki_serve *serve; /* the server it was accepted by, until its handler starts */
+    struct bki_list serve_link;
+
+    int restore_flags;  /* file status flags to put back at close; -1: none */
+    char *peer, *local; /* NULL: not asked for yet */
+    struct bki_op read_op, write_op;
+    struct iovec write_iov;
+};
+
+/* Makes a stream of fd (non-blocking, close-on-exec), which it owns on success.  -ENOMEM. */
+int bki_stream_new(struct bk_stream **out, int fd, bool is_socket, const bk_stream_opts *opts);
+
+/* For a stream made ahead of its descriptor: gives it one. */
+void bki_stream_set_fd(struct bk_stream *s, int fd);
+
+/* Closes the descriptor and frees everything, at once; nothing may be in flight. */
+void bki_stream_free(struct bk_stream *s);
+
+/* The part of close that may take time: r >= 0 flushes, deaf to cancels, for a few seconds at most.
+ * Returns r, or the first error of the flush. */
+int bki_stream_finish(struct bk_stream *s, int r);
+
+/* Raw receive: the count (at least one), 0 at the end, or an error; sticky from then on.  Suspends.
+ */
+ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len);
+
+/* Raw send: all pieces go to the kernel or into the out-buffer.  Suspends while they do not fit.
+ * On -ECANCELED and errors *taken (may be NULL) says how many bytes are gone. */
+int bki_stream_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
+
+/* bk_stream_writev that also says how much was taken when it fails. */
+int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
+
+/* Receives into the in-buffer, making room for at least `want` bytes in all.  1, 0 at the end, or
+ * an error. */
+int bki_stream_fill(struct bk_stream *s, size_t want);
+
+/* Suspends until at most `limit` bytes are unsent.  0, -ECANCELED, or the connection's error. */
+int bki_stream_wait_unsent(struct bk_stream *s, size_t limit);
+
+/* After an operation that completed at once: gives other tasks their turn now and then. */
+static inline void bki_stream_breathe(struct bk_stream *s)
+{
+    if (__builtin_expect(--s->loop->budget < 0, 0))
+        bk_yield();
+}
+
+/* Start and end of a public read call: one reader at a time, and not in a cancelled task. */
+static inline int bki_stream_begin_read(struct bk_stream *s)
+{
+    if (__builtin_expect(s->reading, 0))
+        return bk_fail(-EBUSY, "another task reads from this stream");
+    int r = bki_check_cancel();
+    if (__builtin_expect(r == 0, 1))
+        s->reading = true;
+    return r;
+}
+
+static inline size_t bki_stream_buffered(const struct bk_stream *s)
+{
+    return bki_buf_len(&s->in);
+}
+
+static inline size_t bki_stream_unsent(const struct bk_stream *s)
+{
+    return bki_buf_len(&s->sending) + bki_buf_len(&s->queued);
+}
+
+extern const struct bki_wait_kind bki_wait_read, bki_wait_write;
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ * Writing to a stream: at once when the kernel takes it, else in the background. */
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "net/stream.h"
+
+#define KEEP_SIZE ((size_t)4096) /* an idle stream may keep an out-buffer of this size */
+#define MAX_IOV 16
+
+/* ---- The out-buffers ---- */
+
+/* Nothing is in it: a large one gives its memory back. */
+static void out_rest(struct bki_buf *b)
+{
+    if (b->cap > KEEP_SIZE)
+        bki_buf_free(b);
+}
+
+/* Wakes who waited for this few bytes, or for an end of it. */
+static void wake_writers(struct bk_stream *s)
+{
+    size_t unsent = bki_stream_unsent(s);
+    struct bki_list *next;
+    for (struct bki_list *n = bki_list_first(&s->write_waiters); n; n = next) {
+        struct bki_waiter *w = bki_container(n, struct bki_waiter, link);
+        next = bki_list_next(&s->write_waiters, n);
+        if (s->write_error || unsent <= (size_t)(uintptr_t)w->value)
+            bki_grant(w, 0);
+    }
+}
+
+static void fail_write(struct bk_stream *s, int error)
+{
+    s->write_error = error;
+    bki_buf_free(&s->sending);
+    bki_buf_free(&s->queued);
+}
+
+/* `n` more bytes have gone. */
+static void advance(struct bk_stream *s, size_t n)
+{
+    bki_buf_consume(&s->sending, n);
+    if (bki_buf_len(&s->sending) > 0)
+        return;
+    struct bki_buf empty = s->sending;
+    s->sending = s->queued;
+    s->queued = empty;
+    if (bki_buf_len(&s->sending) == 0) {
+        out_rest(&s->sending);
+        out_rest(&s->queued);
+    }
+}
+
+static void flush_done(struct bki_op *op);
+
+/* Sends what is in the out-buffers until the kernel says wait; nothing is in flight. */
+static void flush_start(struct bk_stream *s)
+{
+    struct bki_op *op = &s->write_op;
+    while (bki_stream_unsent(s) > 0) {
+        s->write_iov.iov_base = bki_buf_start(&s->sending);
+        s->write_iov.iov_len = bki_buf_len(&s->sending);
+        op->kind = BKI_OP_SEND;
+        op->iov = &s->write_iov;
+        op->iov_n = 1;
+        op->nowait = false;
+        op->done = flush_done;
+        op->owner = s;
+        int r = s->loop->backend->start(s->loop, op);
+        if (r == 0)
+            return;
+        int64_t n = r < 0 ? r : op->result;
+        if (n < 0) {
+            fail_write(s, (int)n);
+            return;
+        }
+        advance(s, (size_t)n);
+    }
+}
+
+/* Outside any task. */
+static void flush_done(struct bki_op *op)
+{
+    struct bk_stream *s = bki_container(op, struct bk_stream, write_op);
+    if (s->closing) {
+        bki_wake(op->owner);
+        return;
+    }
+    if (op->result < 0)
+        fail_write(s, (int)op->result);
+    else
+        advance(s, (size_t)op->result);
+    flush_start(s);
+    wake_writers(s);
+}
+
+/* ---- Waiting ---- */
+
+static int write_failed(struct bk_stream *s)
+{
+    const char *peer = bk_stream_peer(s);
+    return bki_fail_errno(s->write_error, peer[0] ? "write to %s" : "write%s", peer);
+}
+
+int bki_stream_wait_unsent(struct bk_stream *s, size_t limit)
+{
+    struct bki_waiter w = {.value = (void *)(uintptr_t)limit};
+    int r = bki_check_cancel();
+    while (r == 0 && !s->write_error && bki_stream_unsent(s) > limit)
+        r = bki_wait(&s->write_waiters, &w, &bki_wait_write, s);
+    return r == 0 && s->write_error ? write_failed(s) : r;
+}
+
+/* ---- Sending ---- */
+
+/* What is left of a write. */
+struct rest {
+    const bk_span *pieces;
+    size_t n;
+    size_t at;   /* in the first piece */
+    size_t left; /* in all */
+};
+
+static void rest_advance(struct rest *rest, size_t n)
+{
+    rest->left -= n;
+    n += rest->at;
+    while (rest->n > 0 && n >= rest->pieces->len) {
+        n -= rest->pieces->len;
+        rest->pieces++;
+        rest->n--;
+    }
+    rest->at = n;
+}
+
+/* One operation straight from the caller's memory; the out-buffers are empty.  The count, or an
+ * error (-EAGAIN with nowait). */
+static int64_t send_direct(struct bk_stream *s, const struct rest *rest, bool nowait)
+{
+    struct iovec iov[MAX_IOV];
+    size_t at = rest->at;
+    int n = 0;
+    for (size_t i = 0; i < rest->n && n < MAX_IOV; i++, at = 0) {
+        iov[n].iov_base = (void *)(uintptr_t)(rest->pieces[i].data + at);
+        iov[n].iov_len = rest->pieces[i].len - at;
+        n += iov[n].iov_len > 0;
+    }
+    struct bki_op *op = &s->write_op;
+    op->kind = BKI_OP_SEND;
+    op->iov = iov;
+    op->iov_n = n;
+    op->nowait = nowait;
+    if (!nowait)
+        return bki_op_run(op, &bki_wait_write, s);
+    int r = s->loop->backend->start(s->loop, op);
+    return r < 0 ? r : op->result;
+}
+
+static int append_all(struct bk_stream *s, struct rest *rest)
+{
+    struct bki_buf *b = s->write_op.in_flight ? &s->queued : &s->sending;
+    int r = bki_buf_reserve(b, rest->left);
+    if (r < 0)
+        return bk_fail(r, "no memory for %zu bytes of write buffer", rest->left);
+    while (rest->left > 0) {
+        size_t n = rest->pieces->len - rest->at;
+        bki_buf_append(b, rest->pieces->data + rest->at, n);
+        rest_advance(rest, n);
+    }
+    if (!s->write_op.in_flight)
+        flush_start(s);
+    return s->write_error ? write_failed(s) : 0;
+}
+
+static int send_rest(struct bk_stream *s, struct rest *rest)
+{
+    while (rest->left > 0) {
+        if (bki_stream_unsent(s) == 0) {
+            int64_t n = send_direct(s, rest, true);
+            if (n == -EAGAIN && rest->left > s->write_buffer)
+                n = send_direct(s, rest, false);
+            if (n > 0) {
+                rest_advance(rest, (size_t)n);
+                bki_stream_breathe(s);
+            } else if (n != -EAGAIN) {
+                if (n == -ECANCELED)
+                    return (int)n;
+                fail_write(s, (int)n);
+                return write_failed(s);
+            }
+        }
+        if (rest->left <= s->write_buffer - bki_stream_unsent(s)) /* never more than write_buffer */
+            return rest->left > 0 ? append_all(s, rest) : 0;
+        if (bki_stream_unsent(s) > 0) {
+            size_t room = rest->left < s->write_buffer ? rest->left : s->write_buffer;
+            int r = bki_stream_wait_unsent(s, s->write_buffer - room);
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+int bki_stream_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
+{
+    struct rest rest = {.pieces = pieces, .n = n};
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += pieces[i].len;
+    rest.left = total;
+    int r = send_rest(s, &rest);
+    if (taken)
+        *taken = total - rest.left;
+    /* Half a write has gone out: whatever followed would be read as its other half. */
+    if (r < 0 && rest.left < total && rest.left > 0 && !s->write_error)
+        s->write_error = -EPIPE;
+    return r;
+}
+
+/* ---- The calls ---- */
+
+static int begin_write(struct bk_stream *s)
+{
+    if (s->writing)
+        return bk_fail(-EBUSY, "another task writes to this stream");
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    if (s->write_error)
+        return write_failed(s);
+    if (s->write_closed)
+        return bk_fail(-EPIPE, "write after bk_stream_write_eof");
+    s->writing = true;
+    return 0;
+}
+
+int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
+{
+    if (taken)
+        *taken = 0;
+    int r = begin_write(s);
+    if (r < 0)
+        return r;
+    if (__builtin_expect(s->filter != NULL, 0))
+        r = s->filter->send(s, pieces, n, taken);
+    else
+        r = bki_stream_send(s, pieces, n, taken);
+    s->writing = false;
+    return r;
+}
+
+int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n)
+{
+    return bki_stream_writev(stream, pieces, n, NULL);
+}
+
+int bk_stream_write(bk_stream *stream, const void *data, size_t len)
+{
+    bk_span piece = bk_span_of(data, len);
+    return bki_stream_writev(stream, &piece, 1, NULL);
+}
+
+int bk_stream_drain(bk_stream *stream)
+{
+    return bki_stream_wait_unsent(stream, stream->write_buffer / 4);
+}
+
+int bk_stream_flush(bk_stream *stream)
+{
+    return bki_stream_wait_unsent(stream, 0);
+}
+
+size_t bk_stream_unsent(const bk_stream *stream)
+{
+    return bki_stream_unsent(stream);
+}
+
+static int write_eof(struct bk_stream *s)
+{
+    if (!s->fd.is_socket)
+        return bk_fail(-EOPNOTSUPP, "only a socket can end its write side alone: close the stream");
+    int r = s->filter ? s->filter->eof(s) : 0;
+    if (r == 0)
+        r = bki_stream_wait_unsent(s, 0);
+    if (r < 0)
+        return r;
+    s->write_closed = true;
+    if (shutdown(s->fd.fd, SHUT_WR) < 0)
+        return bki_fail_errno(errno, "end of writing to %s", bk_stream_peer(s));
+    return 0;
+}
+
+int bk_stream_write_eof(bk_stream *stream)
+{
+    if (stream->write_closed)
+        return 0;
+    int r = begin_write(stream);
+    if (r < 0)
+        return r;
+    r = write_eof(stream);
+    stream->writing = false;
+    return r;
+}
