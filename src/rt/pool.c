@@ -35,7 +35,7 @@ struct bki_pool {
     pthread_cond_t more; /* jobs in the queue, or closing */
     struct bki_list queue;
     size_t n_queued;
-    unsigned n_idle; /* threads asleep on `more` */
+    unsigned n_free; /* threads that run no call: asleep on `more`, starting, or on their way to the queue */
     bool closing;
     unsigned n_threads, max_threads;
     pthread_t threads[];
@@ -68,8 +68,10 @@ static void run_job(struct bki_pool *pool, struct job *job)
     job->result = job->fn(job->ctx);
     if (job->result < 0)
         snprintf(job->error, sizeof job->error, "%s", bk_errmsg());
+    /* Free already before the caller knows, so that its next call does not start another thread. */
     pthread_mutex_lock(&pool->mutex);
     job->state = JOB_DONE;
+    pool->n_free++;
     bool abandoned = job->abandoned;
     pthread_mutex_unlock(&pool->mutex);
     if (abandoned)
@@ -88,6 +90,7 @@ static void *work(void *arg)
         if (first) {
             struct job *job = bki_container(first, struct job, link);
             pool->n_queued--;
+            pool->n_free--;
             job->state = JOB_RUNNING;
             pthread_mutex_unlock(&pool->mutex);
             run_job(pool, job);
@@ -95,9 +98,7 @@ static void *work(void *arg)
         } else if (pool->closing) {
             break;
         } else {
-            pool->n_idle++;
             pthread_cond_wait(&pool->more, &pool->mutex);
-            pool->n_idle--;
         }
     }
     pthread_mutex_unlock(&pool->mutex);
@@ -125,6 +126,7 @@ static int start_thread(struct bki_pool *pool)
         return -err;
     pthread_setname_np(pool->threads[pool->n_threads], "beck-pool");
     pool->n_threads++;
+    pool->n_free++;
     return 0;
 }
 
@@ -171,7 +173,7 @@ static int submit(struct bki_pool *pool, struct job *job)
 {
     int r = 0;
     pthread_mutex_lock(&pool->mutex);
-    if (pool->n_queued >= pool->n_idle && pool->n_threads < pool->max_threads)
+    if (pool->n_queued >= pool->n_free && pool->n_threads < pool->max_threads)
         r = start_thread(pool);
     if (pool->n_threads > 0) {
         bki_list_push_back(&pool->queue, &job->link);
