@@ -89,6 +89,7 @@ static struct bki_error_slot *current;
 
 static struct bki_error_slot *current_slot(void)
 {
+    errno = EDOM; /* whatever is called on the way, bk_fail keeps errno */
     return current;
 }
 
@@ -100,7 +101,9 @@ static void test_each_task_has_its_own(void)
     CHECK_STR(bk_errmsg(), "thread");
     current = &a;
     CHECK_STR(bk_errmsg(), "");
+    errno = EPIPE;
     bk_fail(-1, "task a");
+    CHECK_EQ(errno, EPIPE);
     current = &b;
     bk_fail(-1, "task b");
     current = &a;

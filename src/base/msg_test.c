@@ -165,6 +165,19 @@ static void test_the_cache_is_bounded(void)
     CHECK_EQ(alloc_sweep_end(), 0);
 }
 
+/* What was once in heavy use, and left the cache again, does not count for what is in it now. */
+static void test_the_cache_follows_the_use(void)
+{
+    if (!cache_in_use())
+        return;
+    alloc_sweep_fail_nth(0);
+    for (int i = 0; i < 100000; i++)
+        CHECK_EQ(kept_after(1, 1000), 1);
+    CHECK(kept_after(100, 65504) >= 63); /* full */
+    CHECK(kept_after(200, 1000) > 150);  /* 158: the first 42 filled the gap and went too */
+    CHECK_EQ(alloc_sweep_end(), 0);
+}
+
 static void *make_and_free(void *arg)
 {
     bk_msg **handed = arg;
@@ -201,13 +214,16 @@ static void free_late(void *value)
     bk_msg_free(&msg);
 }
 
-/* A message that some other thread-exit handler frees, maybe after the cache was emptied. */
-static void *leave_one(void *arg)
+/* A message that some other thread-exit handler frees: after the cache was emptied when it was in
+ * use, before it was ever used otherwise. */
+static void *leave_one(void *use_cache)
 {
     bk_msg *msg = NULL;
+    if (use_cache && bk_msg_new(&msg, 10) == 0)
+        bk_msg_free(&msg);
     if (bk_msg_new(&msg, 10) == 0)
         pthread_setspecific(late_key, msg);
-    return arg;
+    return NULL;
 }
 
 static void test_a_free_while_the_thread_ends(void)
@@ -215,8 +231,10 @@ static void test_a_free_while_the_thread_ends(void)
     alloc_sweep_fail_nth(0);
     pthread_t thread;
     CHECK_EQ(pthread_key_create(&late_key, free_late), 0);
-    CHECK_EQ(pthread_create(&thread, NULL, leave_one, NULL), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
+    for (int use_cache = 0; use_cache < 2; use_cache++) {
+        CHECK_EQ(pthread_create(&thread, NULL, leave_one, use_cache ? &thread : NULL), 0);
+        CHECK_EQ(pthread_join(thread, NULL), 0);
+    }
     pthread_key_delete(late_key);
     CHECK_EQ(alloc_sweep_end(), 0);
 }
@@ -287,5 +305,6 @@ static void test_without_memory(void)
 CHECK_MAIN(TEST(test_new_write_read), TEST(test_a_reused_block_is_text_again), TEST(test_empty),
            TEST(test_every_size), TEST(test_slices_share), TEST(test_slice_ranges),
            TEST(test_truncate), TEST(test_impossible_sizes), TEST(test_the_cache_is_bounded),
-           TEST(test_a_thread_empties_its_cache), TEST(test_a_free_while_the_thread_ends),
-           TEST(test_threads_share_a_block), TEST(test_without_memory))
+           TEST(test_the_cache_follows_the_use), TEST(test_a_thread_empties_its_cache),
+           TEST(test_a_free_while_the_thread_ends), TEST(test_threads_share_a_block),
+           TEST(test_without_memory))

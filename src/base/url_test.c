@@ -97,6 +97,7 @@ static void test_refusals_name_the_place(void)
     for (size_t i = 0; i < sizeof no_scheme / sizeof *no_scheme; i++)
         CHECK(strstr(parts(no_scheme[i]), "URL, byte 1: it must begin with a scheme"));
     CHECK_STR(parts("ws://h:70000/"), "URL, byte 8: a port is at most 65535");
+    CHECK_STR(parts("ws://h:65536/"), "URL, byte 8: a port is at most 65535");
     CHECK_STR(parts("ws://h:99999999999999999999/"), "URL, byte 8: a port is at most 65535");
     CHECK_STR(parts("ws://h:80a/"), "URL, byte 10: a port consists of digits");
     CHECK_STR(parts("ws://h:-1/"), "URL, byte 8: a port consists of digits");
