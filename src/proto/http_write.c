@@ -83,6 +83,19 @@ ssize_t bki_http_write_end(struct bki_http_writer *w)
     return (ssize_t)w->len;
 }
 
+ssize_t bki_http_write_body(struct bki_http_writer *w, bk_span body)
+{
+    if (w->fault)
+        return -EINVAL;
+    put(w, body);
+    return (ssize_t)w->len;
+}
+
+void bki_http_write_fault(struct bki_http_writer *w, const char *fault)
+{
+    check(w, false, fault);
+}
+
 const char *bki_http_reason(int status)
 {
     static const struct {

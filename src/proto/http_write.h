@@ -43,6 +43,13 @@ void bki_http_write_number(struct bki_http_writer *w, bk_span name, uint64_t val
  * -EINVAL, see w->fault. */
 ssize_t bki_http_write_end(struct bki_http_writer *w);
 
+/* Adds body bytes behind the end of the head.  Returns the length of head and body so far, or
+ * -EINVAL. */
+ssize_t bki_http_write_body(struct bki_http_writer *w, bk_span body);
+
+/* Notes a fault of the caller's own finding. */
+void bki_http_write_fault(struct bki_http_writer *w, const char *fault);
+
 /* The usual words for a status (RFC 9110 15); "" when there are none. */
 const char *bki_http_reason(int status);
 
