@@ -26,11 +26,11 @@ function(beck_programs folder prefix)
     foreach(source ${sources})
         cmake_path(GET source STEM name)
         add_executable(${prefix}${name} ${source})
-        target_link_libraries(${prefix}${name} PRIVATE beck_options beck_static m)
+        target_link_libraries(${prefix}${name} PRIVATE beck_options beck_static m ${ARGN})
         set_target_properties(${prefix}${name} PROPERTIES
             OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/${folder})
         add_dependencies(product ${prefix}${name})
     endforeach()
 endfunction()
 beck_programs(examples "")
-beck_programs(bench bench_)
+beck_programs(bench bench_ ${BECK_TOP_USE})   # a benchmark may look inside

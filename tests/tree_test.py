@@ -131,7 +131,7 @@ def check_includes(path, text):
                 allowed = allowed + ["tests"]
             if "/" not in name or top not in allowed:
                 yield number, f'src/{layer} may not include "{name}", only {" ".join(allowed)}'
-        elif quoted and path.parts[0] in ("examples", "bench") and "/" in name:
+        elif quoted and path.parts[0] == "examples" and "/" in name:
             yield number, f'programs include <beck/...>, not "{name}"'
         users = LIBRARIES.get(re.split(r"[/.]", name)[0])
         if not quoted and layer and users and layer not in users:
