@@ -20,7 +20,7 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/src/cli/main.c)
     add_dependencies(product beck)
 endif()
 
-# Whole programs of one file each, public headers only, linked statically.
+# Whole programs of one file each, linked statically; further arguments: what else they may use.
 function(beck_programs folder prefix)
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.c)
     foreach(source ${sources})
