@@ -42,7 +42,9 @@ static void describe_sleep(const void *object, char *buf, size_t size)
 }
 
 static const struct bki_wait_kind sleep_kind = {.what = "sleep", .describe = describe_sleep};
+/* A main task that sleeps for ever waits for a signal or another thread to end it: no deadlock. */
 static const struct bki_wait_kind forever_kind = {.what = "sleep for ever"};
+static const struct bki_wait_kind main_forever_kind = {.what = "sleep for ever", .external = true};
 
 static void wake_sleeper(struct bki_timer *timer)
 {
@@ -81,8 +83,9 @@ int bk_sleep_until(bk_time when)
 
 int bk_sleep_forever(void)
 {
+    bool is_main = bki_self() == bki_loop->main_task;
     int r = bki_check_cancel();
     while (r == 0)
-        r = bki_park(&forever_kind, NULL);
+        r = bki_park(is_main ? &main_forever_kind : &forever_kind, NULL);
     return r;
 }
