@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What a program outside this tree does: include the one header, call the library from C and C++. */
+ * What a program outside this tree does: include the header and call the library, in C or C++. */
 #include <beck.h>
 #include <stdio.h>
 
