@@ -33,6 +33,11 @@ struct bki_source_ops {
     /* 1 and *msg (NULL on entry), 0 at the end, or an error.  -ECANCELED: nothing was taken, and
      * next may be called again. */
     int (*next)(void *self, bk_msg **msg);
+    /* May be NULL: draining ends the source at once, which loses nothing if it can be read again.
+     * Otherwise: stop taking in more, but let next give what has been taken in already, until it
+     * returns 0.  Must not suspend.  A next under way then returns -ECANCELED, and is called again.
+     */
+    void (*drain)(void *self);
     /* Both may be NULL; as in bk_source_opts. */
     void (*settled)(void *self, uint64_t n, enum bk_outcome outcome);
     void (*committed)(void *self, uint64_t n);
@@ -45,7 +50,7 @@ struct bki_entry {
     bk_msg *msg;               /* the sink may read it, or take it and leave NULL */
     struct bki_handle *handle; /* the flow's */
     char *why;                 /* set by bki_entry_refuse */
-    int result;                /* 0, or why the sink refused this one */
+    int result;                /* 0; BKI_ENTRY_DROPPED; or why the sink refused this one */
 };
 
 struct bki_batch {
@@ -61,6 +66,9 @@ void bki_batch_advance(struct bki_batch *batch, size_t n_done);
 
 /* Marks an entry as refused: its item fails, the batch goes on.  Any thread.  Returns result. */
 int bki_entry_refuse(struct bki_entry *entry, int result, const char *format, ...) BK_PRINTF(3, 4);
+
+/* The result of an entry that there is no point in storing, such as a blank line. */
+enum { BKI_ENTRY_DROPPED = 1 };
 
 enum { BKI_SINK_LEFT = 1 }; /* nobody reads any more, and that is no failure */
 

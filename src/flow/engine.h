@@ -125,7 +125,10 @@ struct bk_flow {
     int error; /* the first failure */
     char error_text[512];
     bool ran, running;
+    bk_task *opening; /* the task in bk_flow_run, while it opens a node */
+    bool open_cancelled;
     bool draining;
+    bool enough;   /* draining, and what sources still hold is not wanted either */
     bool aborting; /* being torn down: what fails now is not the item's fault */
     int64_t start_ns, end_ns;
     bk_flow_stats stats;
@@ -200,6 +203,10 @@ int bki_sink_end(struct bki_sink_node *sink, int r);
 
 /* Remembers the first failure; format gives the whole line for the user. */
 void bki_flow_failed(struct bk_flow *flow, int r, const char *format, ...) BK_PRINTF(3, 4);
+/* Stops the sources at once: what they have not given yet is not wanted. */
+void bki_flow_enough(struct bk_flow *flow);
+/* The source is to give no more. */
+bool bki_source_stops(const struct bki_source_node *source);
 void bki_flow_event(struct bk_flow *flow, enum bk_flow_event_kind kind, const char *where,
                     int result, const char *text);
 

@@ -44,7 +44,7 @@ static void hurry_sinks(struct bk_flow *flow)
 int bki_handle_get(struct bki_source_node *source, struct bki_handle **out)
 {
     struct bk_flow *flow = source->port.flow;
-    while (!flow->draining && at_limit(flow)) {
+    while (!bki_source_stops(source) && at_limit(flow)) {
         int r = bki_check_cancel();
         if (r < 0)
             return r;
@@ -54,7 +54,7 @@ int bki_handle_get(struct bki_source_node *source, struct bki_handle **out)
         if (r < 0)
             return r;
     }
-    if (flow->draining)
+    if (bki_source_stops(source))
         return 0;
     if (!flow->free_handles) {
         int r = grow_pool(flow);
@@ -189,7 +189,7 @@ void bki_handle_report(struct bki_handle *handle, const char *node, int r, const
     bki_flow_event(flow, BK_FLOW_ITEM_FAILED, where, r, text);
     if (flow->opts.on_error == BK_ON_ERROR_STOP) {
         bki_flow_failed(flow, r, "%s: %s", where, text);
-        bk_flow_drain(flow);
+        bki_flow_enough(flow);
     }
 }
 

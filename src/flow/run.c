@@ -71,22 +71,33 @@ static int open_failed(struct bki_port *port, int r)
     return r;
 }
 
+/* 0; BKI_SINK_LEFT when a drain came instead; or an error. */
+static int open_node(struct bki_port *port, int (*open)(void *self, struct bki_port *port),
+                     void *self, bool *opened)
+{
+    struct bk_flow *flow = port->flow;
+    if (flow->draining)
+        return BKI_SINK_LEFT;
+    flow->opening = bk_task_current();
+    int r = open ? open(self, port) : 0;
+    flow->opening = NULL;
+    if (flow->open_cancelled)
+        bk_uncancel();
+    if (flow->open_cancelled && r == -ECANCELED)
+        return BKI_SINK_LEFT;
+    *opened = r >= 0;
+    return r < 0 ? open_failed(port, r) : 0;
+}
+
 /* Sinks first: nothing is taken before there is a place for it. */
 static int open_all(struct bk_flow *flow)
 {
-    for (struct bki_sink_node *s = flow->sinks; s && !flow->draining; s = s->next) {
-        int r = s->ops->open ? s->ops->open(s->self, &s->port) : 0;
-        if (r < 0)
-            return open_failed(&s->port, r);
-        s->opened = true;
-    }
-    for (struct bki_source_node *s = flow->sources; s && !flow->draining; s = s->next) {
-        int r = s->ops->open ? s->ops->open(s->self, &s->port) : 0;
-        if (r < 0)
-            return open_failed(&s->port, r);
-        s->opened = true;
-    }
-    return 0;
+    int r = 0;
+    for (struct bki_sink_node *s = flow->sinks; s && r == 0; s = s->next)
+        r = open_node(&s->port, s->ops->open, s->self, &s->opened);
+    for (struct bki_source_node *s = flow->sources; s && r == 0; s = s->next)
+        r = open_node(&s->port, s->ops->open, s->self, &s->opened);
+    return r;
 }
 
 struct closing {
@@ -137,20 +148,33 @@ static void close_downstream(struct bk_flow *flow, struct bki_stage *stage)
         bki_sink_close(s);
 }
 
+bool bki_source_stops(const struct bki_source_node *source)
+{
+    const struct bk_flow *flow = source->port.flow;
+    return flow->enough || (flow->draining && !source->ops->drain);
+}
+
+/* 1 and *msg; 0 when the source gives no more, which may be a failure that the flow remembers;
+ * -ECANCELED. */
 static int call_next(struct bki_source_node *source, bk_msg **msg)
 {
-    source->in_next = true;
-    int r = source->ops->next(source->self, msg);
-    source->in_next = false;
-    if (source->drain_cancelled) {
+    int r;
+    for (;;) {
+        source->in_next = true;
+        r = source->ops->next(source->self, msg);
+        source->in_next = false;
+        if (!source->drain_cancelled)
+            break;
         bk_uncancel();
         source->drain_cancelled = false;
-        if (r == -ECANCELED)
+        if (r != -ECANCELED)
+            break;
+        if (bki_source_stops(source))
             return 0;
     }
     if (r < 0 && (r != -ECANCELED || bki_check_cancel() == 0)) {
         bki_flow_failed(source->port.flow, r, "%s: %s", source->port.name, detail_of(r));
-        bk_flow_drain(source->port.flow);
+        bki_flow_enough(source->port.flow);
         return 0;
     }
     return r;
@@ -198,10 +222,12 @@ static int source_task(void *ctx)
     struct bki_source_node *source = ctx;
     struct bk_flow *flow = source->port.flow;
     source->task = bk_task_current();
+    if (flow->draining && source->ops->drain)
+        source->ops->drain(source->self);
     int r = torn_down(flow, pump(source));
     source->task = NULL;
     if (source_end(source, r) < 0 && r == 0)
-        bk_flow_drain(flow);
+        bki_flow_enough(flow);
     if (--flow->n_sources_running == 0) {
         if (flow->merge)
             bki_lane_close(flow->merge);
@@ -324,8 +350,10 @@ int bk_flow_run(bk_flow *flow)
     flow->start_ns = bk_now().ns;
     if (r == 0) {
         flow->stats.started = true;
-        r = flow->draining ? 0 : run_tasks(flow);
+        r = run_tasks(flow);
     }
+    if (r > 0)
+        r = 0;
     if (r < 0 && r != -ECANCELED)
         bki_flow_failed(flow, r, "%s", detail_of(r));
     settle_leftovers(flow, r);
@@ -336,18 +364,37 @@ int bk_flow_run(bk_flow *flow)
     return r;
 }
 
+/* Makes sources that are in next look again. */
+static void interrupt_sources(struct bk_flow *flow)
+{
+    bki_grant_all(&flow->credit, 0);
+    for (struct bki_source_node *s = flow->sources; s; s = s->next) {
+        if (s->task && s->in_next && !s->drain_cancelled) {
+            s->drain_cancelled = true;
+            bk_task_cancel(s->task);
+        }
+    }
+}
+
+void bki_flow_enough(struct bk_flow *flow)
+{
+    if (flow->enough)
+        return;
+    flow->draining = flow->enough = true;
+    interrupt_sources(flow);
+}
+
 void bk_flow_drain(bk_flow *flow)
 {
     if (flow->draining)
         return;
     flow->draining = true;
-    if (!flow->running)
-        return;
-    bki_grant_all(&flow->credit, 0);
-    for (struct bki_source_node *s = flow->sources; s; s = s->next) {
-        if (s->task && s->in_next) {
-            s->drain_cancelled = true;
-            bk_task_cancel(s->task);
-        }
+    if (flow->opening && !flow->open_cancelled) {
+        flow->open_cancelled = true;
+        bk_task_cancel(flow->opening);
     }
+    for (struct bki_source_node *s = flow->sources; s; s = s->next)
+        if (s->task && s->ops->drain)
+            s->ops->drain(s->self);
+    interrupt_sources(flow);
 }

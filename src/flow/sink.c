@@ -197,6 +197,8 @@ static void settle_entry(struct bki_sink_node *sink, struct bki_entry *entry, en
         bki_handle_report(item.handle, sink->port.name, entry->result,
                           entry->why ? entry->why : bk_strerror(entry->result));
         how = BKI_SETTLE_FAILED;
+    } else if (entry->result == BKI_ENTRY_DROPPED && how == BKI_SETTLE_STORED) {
+        how = BKI_SETTLE_DROPPED;
     } else if (how == BKI_SETTLE_STORED) {
         sink->n_written++;
         sink->port.flow->stats.written++;
@@ -239,7 +241,7 @@ static void sink_left(struct bki_sink_node *sink)
         all = all && s->left;
     bki_port_event(&sink->port, BK_FLOW_NOTE, 0, "the reader has left");
     if (all)
-        bk_flow_drain(flow);
+        bki_flow_enough(flow);
 }
 
 static int write_batch(struct bki_sink_node *sink)

@@ -103,7 +103,7 @@ static int take_apply(struct bki_stage *stage, struct bki_item *item)
         return BKI_STAGE_ON;
     }
     if (--*left == 0)
-        bk_flow_drain(stage->flow);
+        bki_flow_enough(stage->flow);
     return BKI_STAGE_ON;
 }
 

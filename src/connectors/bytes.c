@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * Bytes from and to files, pipes and terminals: see bytes.h. */
+#include "connectors/bytes.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <beck/thread.h>
+
+#include "base/error_slot.h"
+
+/* Pipes, sockets and terminals can be waited for. */
+static bool can_be_waited_for(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return false;
+    return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || (S_ISCHR(st.st_mode) && isatty(fd));
+}
+
+int bki_bytes_from_fd(struct bki_bytes *bytes, int fd)
+{
+    *bytes = (struct bki_bytes)BKI_BYTES_CLOSED;
+    if (!can_be_waited_for(fd)) {
+        bytes->fd = fd;
+        return 0;
+    }
+    int r = bk_stream_from_fd(&bytes->stream, fd, NULL);
+    if (r < 0)
+        close(fd);
+    return r;
+}
+
+int bki_bytes_from_std(struct bki_bytes *bytes, int std_fd)
+{
+    char path[32];
+    int fd = -1;
+    *bytes = (struct bki_bytes)BKI_BYTES_CLOSED;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", std_fd);
+    /* Opening it anew gives flags of our own; sockets, and terminals of others, cannot be. */
+    if (can_be_waited_for(std_fd))
+        fd = open(path, (std_fd == 0 ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        fd = fcntl(std_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return bki_fail_errno(errno, "standard %s", std_fd == 0 ? "input" : "output");
+    return bki_bytes_from_fd(bytes, fd);
+}
+
+struct opening {
+    const char *path;
+    int flags;
+    unsigned mode;
+};
+
+static int open_file(void *ctx)
+{
+    struct opening *o = ctx;
+    struct stat st;
+    int fd = open(o->path, o->flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, o->mode);
+    if (fd < 0)
+        return bki_fail_errno(errno, "cannot open '%s'", o->path);
+    if (fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISCHR(st.st_mode))) {
+        close(fd);
+        return S_ISDIR(st.st_mode)
+                   ? bki_fail_errno(EISDIR, "cannot open '%s'", o->path)
+                   : bk_fail(-EINVAL, "'%s' is not a file; a pipe goes through '-'", o->path);
+    }
+    return fd;
+}
+
+int bki_bytes_open(struct bki_bytes *bytes, const char *path, int flags, unsigned mode)
+{
+    struct opening o = {path, flags, mode};
+    *bytes = (struct bki_bytes)BKI_BYTES_CLOSED;
+    int fd = bk_to_thread(open_file, &o, NULL);
+    return fd < 0 ? fd : bki_bytes_from_fd(bytes, fd);
+}
+
+/* ---- Reading and writing on a thread ---- */
+
+struct transfer {
+    int fd;
+    char *buf;
+    size_t len;
+    size_t done;
+};
+
+static int read_some(void *ctx)
+{
+    struct transfer *t = ctx;
+    ssize_t n;
+    do
+        n = read(t->fd, t->buf, t->len);
+    while (n < 0 && errno == EINTR);
+    t->done = n < 0 ? 0 : (size_t)n;
+    return n < 0 ? bki_fail_errno(errno, "read") : 0;
+}
+
+static int write_all(void *ctx)
+{
+    struct transfer *t = ctx;
+    while (t->done < t->len) {
+        ssize_t n = write(t->fd, t->buf + t->done, t->len - t->done);
+        if (n < 0 && errno != EINTR)
+            return bki_fail_errno(errno, "write");
+        t->done += n < 0 ? 0 : (size_t)n;
+    }
+    return 0;
+}
+
+ssize_t bki_bytes_read(struct bki_bytes *bytes, void *buf, size_t len)
+{
+    if (bytes->stream)
+        return bk_stream_read(bytes->stream, buf, len);
+    struct transfer t = {.fd = bytes->fd, .buf = buf, .len = len};
+    int r = bk_to_thread(read_some, &t, NULL);
+    return r < 0 ? r : (ssize_t)t.done;
+}
+
+int bki_bytes_write(struct bki_bytes *bytes, const void *data, size_t len, size_t *done)
+{
+    *done = 0;
+    if (bytes->stream) {
+        int r = bk_stream_write(bytes->stream, data, len);
+        if (r == 0)
+            r = bk_stream_flush(bytes->stream);
+        if (r == 0)
+            *done = len;
+        return r;
+    }
+    struct transfer t = {.fd = bytes->fd, .buf = (char *)data, .len = len};
+    int r = bk_to_thread(write_all, &t, NULL);
+    *done = t.done;
+    return r;
+}
+
+static int sync_file(void *ctx)
+{
+    struct bki_bytes *bytes = ctx;
+    /* A device that has nothing to sync says EINVAL. */
+    if (fdatasync(bytes->fd) < 0 && errno != EINVAL)
+        return bki_fail_errno(errno, "sync");
+    return 0;
+}
+
+int bki_bytes_sync(struct bki_bytes *bytes)
+{
+    return bytes->stream ? 0 : bk_to_thread(sync_file, bytes, NULL);
+}
+
+int bki_bytes_close(struct bki_bytes *bytes, int r)
+{
+    if (bytes->fd >= 0 && close(bytes->fd) < 0 && r >= 0)
+        r = bki_fail_errno(errno, "close");
+    bytes->fd = -1;
+    return bk_stream_close(&bytes->stream, r);
+}
