@@ -8,7 +8,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#endif
+#endif
+
 #include "base/error_slot.h"
+
+bool bki_io_on_valgrind(void)
+{
+#ifdef RUNNING_ON_VALGRIND
+    return RUNNING_ON_VALGRIND > 0;
+#else
+    return false;
+#endif
+}
 
 void bki_fd_init(struct bki_fd *f, int fd, bool is_socket)
 {

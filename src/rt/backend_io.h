@@ -37,6 +37,10 @@ short bki_io_events(const struct bki_op *op);
 int bki_io_occupy(struct bki_op *op, short events);
 void bki_io_vacate(struct bki_op *op);
 
+/* Running under valgrind, which complains of system calls it does not know, does not see what a
+ * completion wrote, and stops all threads while one waits in io_uring_enter. */
+bool bki_io_on_valgrind(void);
+
 /* The bell: an eventfd that other threads and signal handlers ring to end the loop's wait.  Ringing
  * costs a system call only when the loop is in its wait or about to enter it. */
 struct bki_bell {

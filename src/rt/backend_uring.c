@@ -479,6 +479,8 @@ static void uring_close(struct bk_loop *loop)
 
 static int uring_open(struct bk_loop *loop)
 {
+    if (bki_io_on_valgrind())
+        return bk_fail(-ENOSYS, "io_uring: valgrind cannot follow it");
     struct uring_state *st = bki_zalloc(sizeof *st);
     if (!st)
         return bk_fail(-ENOMEM, "io_uring: out of memory");
