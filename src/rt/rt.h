@@ -66,33 +66,34 @@ struct bki_cancel_frame {
 };
 
 struct bk_task {
-    void *sp; /* saved stack pointer while not running; the switch code knows it is first */
+    /* What parking, waking and switching touch lies in the first cache line. */
+    void *sp; /* saved stack pointer while not running */
     struct bk_task *next_ready;
-    struct bk_loop *loop;
-    uint8_t state;        /* enum bki_task_state */
-    bool cancellable;     /* parked so that a cancel wakes it */
-    bool cancel_seen;     /* a suspending call has returned -ECANCELED since the last request */
-    bool has_msg;         /* the body is msg_fn(ctx, &msg) */
-    bool was_observed;    /* somebody waited for it or read its result: its failure is seen */
-    bool shutdown_exempt; /* not cancelled at the end of the run: the runtime's own */
-    unsigned refs;        /* the loop's one while alive, and one for each handle */
-    int result;
-    unsigned n_cancel;                     /* bk_cancelling */
+    uint8_t state;     /* enum bki_task_state */
+    bool cancellable;  /* parked so that a cancel wakes it */
+    bool cancel_seen;  /* a suspending call has returned -ECANCELED since the last request */
+    bool has_msg;      /* the body is msg_fn(ctx, &msg) */
+    bool was_observed; /* somebody waited for it or read its result: its failure is seen */
     struct bki_cancel_frame *cancel_frame; /* innermost: what bki_check_cancel looks at */
     struct bki_cancel_frame cancel_root;
+    const struct bki_wait_kind *wait_kind;
+    const void *wait_object;
+
+    int64_t wait_since_ns;
+    struct bk_loop *loop;
+    unsigned refs; /* the loop's one while alive, and one for each handle */
+    int result;
     union {
         bk_fn *fn;
         bk_msg_fn *msg_fn;
     };
     void *ctx;
     bk_msg *msg;
-    struct bk_group *group; /* the group it is a child of, NULL when free-standing */
-    struct bki_list group_link;
     struct bki_list all_link; /* loop->tasks, in order of creation */
     struct bki_list joiners;  /* bki_waiters in bk_task_wait */
-    const struct bki_wait_kind *wait_kind;
-    const void *wait_object;
-    int64_t wait_since_ns;
+    struct bk_group *group;   /* the group it is a child of, NULL when free-standing */
+    struct bki_list group_link;
+    unsigned n_cancel;      /* bk_cancelling */
     uint64_t id;            /* 1 is the main task */
     uint64_t parent_id;     /* the task that started it, 0 for main */
     const void *spawn_site; /* the address the start call returns to */
