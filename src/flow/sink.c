@@ -239,7 +239,6 @@ static void sink_left(struct bki_sink_node *sink)
     bool all = true;
     for (struct bki_sink_node *s = flow->sinks; s; s = s->next)
         all = all && s->left;
-    bki_port_event(&sink->port, BK_FLOW_NOTE, 0, "the reader has left");
     if (all)
         bki_flow_enough(flow);
 }
