@@ -24,13 +24,15 @@ static struct bki_http_head parse(enum bki_http_kind kind, const char *text)
 static void test_find(void)
 {
     struct bki_http_head h =
-        parse(BKI_HTTP_REQUEST, "GET / HTTP/1.1\r\nhOST: a\r\nTwo: 1\r\nTwos: x\r\ntwo: 2\r\n\r\n");
+        parse(BKI_HTTP_REQUEST,
+              "GET / HTTP/1.1\r\nhOST: a\r\nTwo: 1\r\nTwos: x\r\ntwo: 2\r\nAZaz: 1\r\n\r\n");
     bk_span value = {NULL, 0};
     CHECK_EQ(bki_http_find(&h, "Host", 0), 0);
     CHECK_EQ(bki_http_find(&h, "TWO", 0), 1);
     CHECK_EQ(bki_http_find(&h, "TWO", 2), 3);
     CHECK_EQ(bki_http_find(&h, "TWO", 4), -1);
     CHECK_EQ(bki_http_find(&h, "Tw", 0), -1);
+    CHECK_EQ(bki_http_find(&h, "azAZ", 0), 4);
     CHECK_EQ(bki_http_get(&h, "host", &value), 1);
     CHECK_MEM(value.data, value.len, "a", 1);
     CHECK_EQ(bki_http_get(&h, "two", &value), -BK_EPROTO);

@@ -137,6 +137,10 @@ static void test_requests(void)
     CHECK_STR(request("OPTIONS * HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n"), "Host is malformed");
     CHECK_STR(request("OPTIONS * HTTP/1.1\r\nHost: e\r\nX: \xc3\xa9\r\n\r\n"),
               "1.1 [OPTIONS][*]3 [Host][e] [X][\xc3\xa9] +38");
+    CHECK_STR(request("GET / HTTP/1.1\r\nHost: [::]:65535\r\n\r\n"),
+              "1.1 [GET][/]0 [Host][[::]:65535] +36");
+    CHECK_STR(request("GET z://a HTTP/1.1\r\nHost: a:\r\n\r\n"),
+              "1.1 [GET][z://a]1 [Host][a:] +32");
     CHECK_STR(request(""), "more");
     CHECK_STR(request("GET / HTTP/1.1\r\nHost: a\r\n\r"), "more");
 }
@@ -165,6 +169,11 @@ static void test_request_lines_refused(void)
         {"GET / HTTP/1.10\r\n", "the HTTP version is malformed"},
         {"GET / HTTP/+1.1\r\n", "the HTTP version is malformed"},
         {"GET / HTTP/1\r\n", "the HTTP version is malformed"},
+        {"GET / HTTP/1x1\r\n", "the HTTP version is malformed"},
+        {"REPORTS * HTTP/1.1\r\n", "this form of request target does not fit the method"},
+        {"OPTIONS x HTTP/1.1\r\n", "this form of request target does not fit the method"},
+        {"GET ://a HTTP/1.1\r\n", "this form of request target does not fit the method"},
+        {"GET http:abcd HTTP/1.1\r\n", "this form of request target does not fit the method"},
         {"PRI * HTTP/2.0\r\n", "this form of request target does not fit the method"},
         {"GET / HTTP/2.0\r\n", "the HTTP version is not 1.x"},
         {"GET / HTTP/0.9\r\n", "the HTTP version is not 1.x"},
@@ -209,6 +218,10 @@ static void test_header_lines_refused(void)
         {"Content-Length: 9223372036854775808", "Content-Length is not a number below 2^63"},
         {"Content-Length: 99999999999999999999", "Content-Length is not a number below 2^63"},
         {"Content-Length: 1, 2", "two Content-Length values differ"},
+        {"Content-Length: 0, 1", "two Content-Length values differ"},
+        {"Content-Length: 0\r\nTransfer-Encoding: chunked",
+         "both Content-Length and Transfer-Encoding"},
+        {"Transfer-Encoding: ;", "Transfer-Encoding is malformed"},
         {"Content-Length: 1\r\ncontent-length: 2", "two Content-Length values differ"},
         {"Content-Length: 1\r\nTransfer-Encoding: chunked",
          "both Content-Length and Transfer-Encoding"},
@@ -395,6 +408,16 @@ static void test_statuses(void)
     CHECK_EQ(r, 1);
 }
 
+static void test_where_it_failed(void)
+{
+    const char *text = "GET / HTTP/1.0\r\nGood: a\r\nB ad: b\r\n\r\n";
+    struct bki_http_field fields[4];
+    struct bki_http_head h;
+    bki_http_init(&h, BKI_HTTP_REQUEST, fields, 4, NULL);
+    CHECK_EQ(bki_http_feed(&h, text, strlen(text)), -BK_EPROTO);
+    CHECK_EQ(h.error_at, strstr(text, "B ad") - text);
+}
+
 static void test_moved_head(void)
 {
     char text[] = "GET /here HTTP/1.0\r\nA: b\r\n\r\n", copy[sizeof text];
@@ -404,6 +427,7 @@ static void test_moved_head(void)
     CHECK_EQ(bki_http_feed(&h, text, sizeof text - 1), 1);
     memcpy(copy, text, sizeof text);
     memset(text, 0, sizeof text);
+    CHECK_EQ(bki_http_feed(&h, copy, sizeof copy), 1); /* once whole, whole */
     h.base = copy;
     bk_span target = bki_http_span(&h, h.target), value = bki_http_span(&h, h.fields[0].value);
     CHECK_MEM(target.data, target.len, "/here", 5);
@@ -430,4 +454,4 @@ static void test_never_looks_back(void)
 CHECK_MAIN(TEST(test_requests), TEST(test_request_lines_refused), TEST(test_header_lines_refused),
            TEST(test_good_lengths), TEST(test_responses), TEST(test_trailers),
            TEST(test_size_limits), TEST(test_field_limit), TEST(test_statuses),
-           TEST(test_moved_head), TEST(test_never_looks_back))
+           TEST(test_where_it_failed), TEST(test_moved_head), TEST(test_never_looks_back))

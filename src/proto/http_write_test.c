@@ -37,6 +37,10 @@ static void test_status(void)
     n = bki_http_write_end(&w);
     CHECK_MEM(buf, (size_t)n, "HTTP/1.1 299 My Words\r\n\r\n", 25);
     CHECK_STR(bki_http_reason(299), "");
+    bki_http_write_init(&w, buf, sizeof buf);
+    bki_http_write_status(&w, 100, S(""));
+    bki_http_write_status(&w, 999, S("last"));
+    CHECK_EQ(bki_http_write_end(&w), 23 + 19 + 2);
 }
 
 /* A head that is good but for these parts. */

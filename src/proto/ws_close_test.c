@@ -214,6 +214,7 @@ static void test_no_masking_keys(void)
         CHECK_EQ(bki_ws_next(&c, in[i], lens[i], &used, &ev), want[i]);
         CHECK_EQ(ev.type, BKI_WS_FAIL);
         CHECK_EQ(ev.reply.len, 0);
+        CHECK_EQ(bki_ws_data_head(&c, &head, BKI_WS_TEXT, 0, true, true, 1), -BK_ECLOSED);
     }
 }
 

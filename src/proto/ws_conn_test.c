@@ -266,6 +266,18 @@ static void test_size_limit(void)
     CHECK_EQ(ev.code, 1009);
 }
 
+/* Each message is measured by itself. */
+static void test_size_limit_of_each(void)
+{
+    script_begin();
+    script.limits.max_message = 10;
+    for (int i = 0; i < 3; i++) {
+        script_text(0x02, "12345");
+        script_text(0x80, "67890");
+    }
+    CHECK_STR(script_run(), "binary(1234567890) binary(1234567890) binary(1234567890)");
+}
+
 static void test_fragment_limit(void)
 {
     for (uint32_t n = 4; n <= 5; n++) {
@@ -377,5 +389,6 @@ static void test_decoded(void)
 CHECK_MAIN(TEST(test_framing), TEST(test_pings), TEST(test_reserved_bits),
            TEST(test_reserved_bits_of_an_extension), TEST(test_opcodes), TEST(test_fragments),
            TEST(test_fragments_refused), TEST(test_big_messages), TEST(test_auto_fragments),
-           TEST(test_size_limit), TEST(test_fragment_limit), TEST(test_mask_must_fit_role),
-           TEST(test_lengths_must_be_shortest), TEST(test_frame_left), TEST(test_decoded))
+           TEST(test_size_limit), TEST(test_size_limit_of_each), TEST(test_fragment_limit),
+           TEST(test_mask_must_fit_role), TEST(test_lengths_must_be_shortest),
+           TEST(test_frame_left), TEST(test_decoded))

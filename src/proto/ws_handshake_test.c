@@ -97,6 +97,8 @@ static void test_request_faults(void)
         CHECK_STR(request_fault(own[i], NULL, NULL),
                   "a header line would replace one of the handshake's own");
     CHECK_STR(request_fault("X-Y: z", "a", "A"), "none");
+    CHECK_STR(request_fault("Sec-WebSocket: longer names", NULL, NULL), "none");
+    CHECK_STR(request_fault("X-Sec-WebSocket-Key: is another", NULL, NULL), "none");
     CHECK_STR(request_fault("no colon", NULL, NULL), "a header line has no colon");
     CHECK_STR(request_fault("a b: c", NULL, NULL), "a header name is not a token");
     CHECK_STR(request_fault("a: b\r\nX: c", NULL, NULL), "a control character in a header value");
@@ -176,6 +178,21 @@ static void test_requests_refused(void)
         CHECK_EQ(judge_request(&bad[i].lines, &offer), -BK_EPROTO);
         CHECK_EQ(offer.status, bad[i].status);
         CHECK(offer.why && strlen(offer.why) > 10);
+    }
+}
+
+/* Each byte in each place of the key. */
+static void test_key_characters(void)
+{
+    const char *base64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t at = 0; at < BKI_WS_KEY_LEN; at++) {
+        for (int c = 0x21; c < 0x7f; c++) {
+            char line[] = "Sec-WebSocket-Key: " KEY "\r\n";
+            struct bki_ws_offer offer;
+            line[19 + at] = (char)c;
+            bool good = at < 22 ? strchr(base64, c) != NULL : c == '=';
+            CHECK_EQ(judge_request(&(struct lines){.key = line}, &offer), good ? 0 : -BK_EPROTO);
+        }
     }
 }
 
@@ -264,6 +281,8 @@ static void test_responses_accepted(void)
     CHECK_EQ(judge_response(STATUS UP ACC EXT "pd; x=1\r\n", "a, pd; y", &a), 0);
     CHECK(a.extensions);
     CHECK_EQ(judge_response(STATUS UP ACC EXT "pd\r\n" EXT "a, \r\n", "a, pd", &a), 0);
+    CHECK_EQ(judge_response(STATUS EXT "pd\r\n" UP ACC, "pd", &a), 0);
+    CHECK(a.extensions);
     CHECK_EQ(judge_response(STATUS UP ACC EXT "\r\n", "", &a), 0);
     CHECK(!a.extensions);
 }
@@ -294,6 +313,8 @@ static void test_responses_refused(void)
         {STATUS UP ACC EXT "pd\r\n", "", "the server chose an extension that was not offered"},
         {STATUS UP ACC EXT "pd, b\r\n", "pd", "the server chose an extension that was not offered"},
         {STATUS UP ACC EXT "pd\r\n", "pdx", "the server chose an extension that was not offered"},
+        {STATUS EXT "pd\r\n" UP ACC, "", "the server chose an extension that was not offered"},
+        {STATUS UP ACC EXT ";\r\n", ";", "the server chose an extension that was not offered"},
         {STATUS UP ACC EXT "=\r\n", "pd", "the server chose an extension that was not offered"},
     };
     struct bki_ws_agreed a;
@@ -333,6 +354,6 @@ static void test_both_sides(void)
 }
 
 CHECK_MAIN(TEST(test_keys), TEST(test_request_bytes), TEST(test_request_faults),
-           TEST(test_requests_accepted), TEST(test_requests_refused), TEST(test_subprotocol_choice),
-           TEST(test_response_bytes), TEST(test_refusal_bytes), TEST(test_responses_accepted),
-           TEST(test_responses_refused), TEST(test_both_sides))
+           TEST(test_requests_accepted), TEST(test_requests_refused), TEST(test_key_characters),
+           TEST(test_subprotocol_choice), TEST(test_response_bytes), TEST(test_refusal_bytes),
+           TEST(test_responses_accepted), TEST(test_responses_refused), TEST(test_both_sides))

@@ -163,5 +163,29 @@ static void test_long_text_fails_in_the_middle(void)
     free(text);
 }
 
+/* One bad byte, in any place of a message of any small length. */
+static void test_no_byte_is_missed(void)
+{
+    for (size_t len = 1; len <= 100; len++) {
+        for (size_t bad = 0; bad < len; bad++) {
+            char wire[2 + 100] = {(char)0x81, (char)len};
+            struct bki_ws_conn c;
+            struct bki_ws_event ev;
+            size_t used;
+            memset(wire + 2, 'a', len);
+            bki_ws_init(&c, BKI_WS_CLIENT, NULL, &script_keys);
+            CHECK_EQ(bki_ws_next(&c, wire, 2 + len, &used, &ev), 1);
+            wire[2 + bad] = (char)0xff;
+            CHECK_EQ(bki_ws_next(&c, wire, 2 + len, &used, &ev), -BK_EPROTO);
+            CHECK_EQ(used, 2 + len);
+            bki_ws_init(&c, BKI_WS_CLIENT, NULL, &script_keys);
+            CHECK_EQ(bki_ws_next(&c, wire, 1, &used, &ev), 0); /* not by the fast path */
+            CHECK_EQ(bki_ws_next(&c, wire + 1, bad + 2, &used, &ev), -BK_EPROTO);
+            CHECK_EQ(bki_ws_frame_left(&c), 0);
+        }
+    }
+}
+
 CHECK_MAIN(TEST(test_valid), TEST(test_invalid), TEST(test_binary_is_not_checked),
-           TEST(test_fails_fast), TEST(test_long_text_fails_in_the_middle))
+           TEST(test_fails_fast), TEST(test_long_text_fails_in_the_middle),
+           TEST(test_no_byte_is_missed))
