@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT
+ * Serving: many connections, the limit, failing handlers, ends; and the failure sweep of all of it.
+ */
+#include <sys/un.h>
+
+#include "net/net_test.h"
+#include "tests/alloc_sweep.h"
+
+struct server {
+    bk_listener *listener;
+    bk_task *task;
+    bk_stream_fn *handler;
+    bk_serve_opts opts;
+    int n_running, n_most; /* handlers at once */
+    int n_errors, last_error;
+    char last_detail[256];
+    bk_stream *kept;
+};
+
+static int echo(void *ctx, bk_stream **stream)
+{
+    struct server *server = ctx;
+    char buf[2000];
+    ssize_t n = 0;
+    int r = 0;
+    server->n_running++;
+    if (server->n_running > server->n_most)
+        server->n_most = server->n_running;
+    while (r == 0 && (n = bk_stream_read(*stream, buf, sizeof buf)) > 0)
+        r = bk_stream_write(*stream, buf, (size_t)n);
+    server->n_running--;
+    return r < 0 ? r : (int)n;
+}
+
+static int serve(void *ctx)
+{
+    struct server *server = ctx;
+    int r = bk_serve(server->listener, server->handler, server, &server->opts);
+    return bk_listener_close(&server->listener, r);
+}
+
+static int start_server(struct server *server, bk_stream_fn *handler)
+{
+    server->handler = handler;
+    int r = bk_listen(&server->listener, "127.0.0.1:0", NULL);
+    return r < 0 ? r : bk_go(&server->task, serve, server, NULL);
+}
+
+/* Returns what bk_serve did. */
+static int stop_server(struct server *server)
+{
+    int r = 0;
+    if (server->task) {
+        bk_task_cancel(server->task);
+        bk_task_wait(server->task, &r);
+        bk_task_free(&server->task);
+    }
+    return bk_listener_close(&server->listener, r);
+}
+
+static int dial(const struct server *server, bk_stream **out)
+{
+    if (!server->listener)
+        return -ECONNRESET;
+    return bk_connect(out, bk_listener_address(server->listener), NULL);
+}
+
+static int talk(bk_stream *s, const char *text)
+{
+    char buf[2000];
+    size_t len = strlen(text);
+    int r = bk_stream_write(s, text, len);
+    if (r == 0)
+        r = bk_stream_read_exactly(s, buf, len);
+    return r < 0 ? r : memcmp(buf, text, len) != 0;
+}
+
+enum { MANY = 200 };
+
+LOOP_TEST(many_connections_are_served_at_once)
+{
+    struct server server = {0};
+    bk_stream *s[MANY] = {0};
+    CHECK_EQ(start_server(&server, echo), 0);
+    for (int i = 0; i < MANY; i++)
+        CHECK_EQ(dial(&server, &s[i]), 0);
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < MANY; i++)
+            CHECK_EQ(talk(s[i], "hello"), 0);
+    CHECK_EQ(server.n_running, MANY);
+    for (int i = 0; i < MANY; i++)
+        CHECK_EQ(bk_stream_close(&s[i], 0), 0);
+    bk_sleep(bk_ms(1));
+    CHECK_EQ(server.n_running, 0);
+    CHECK_EQ(stop_server(&server), -ECANCELED);
+}
+
+LOOP_TEST(accepting_pauses_at_the_limit)
+{
+    struct server server = {.opts.limit = 3};
+    bk_stream *s[8] = {0};
+    char c;
+    CHECK_EQ(start_server(&server, echo), 0);
+    for (int i = 0; i < 8; i++) {
+        CHECK_EQ(dial(&server, &s[i]), 0);
+        CHECK_EQ(bk_stream_write(s[i], "x", 1), 0);
+    }
+    bk_sleep(bk_ms(1));
+    CHECK_EQ(server.n_running, 3);
+    for (int i = 0; i < 8; i++) {
+        CHECK_EQ(bk_stream_read(s[i], &c, 1), 1);
+        CHECK_EQ(bk_stream_close(&s[i], 0), 0);
+    }
+    bk_sleep(bk_ms(1));
+    CHECK_EQ(server.n_most, 3);
+    CHECK_EQ(server.n_running, 0);
+    stop_server(&server);
+}
+
+static int fail(void *ctx, bk_stream **stream)
+{
+    (void)ctx;
+    bk_stream_write(*stream, "dropped or not", 14);
+    return bk_fail(-EPROTO, "line %d", 17);
+}
+
+static void note_error(void *ctx, bk_stream *stream, int result)
+{
+    struct server *server = ctx;
+    server->n_errors++;
+    server->last_error = result;
+    snprintf(server->last_detail, sizeof server->last_detail, "%s",
+             stream ? bk_errmsg() : "the handler took it");
+}
+
+LOOP_TEST(a_failing_handler_ends_its_connection_alone)
+{
+    struct server server = {.opts.on_error = note_error};
+    bk_stream *s = NULL;
+    char buf[1000];
+    CHECK_EQ(start_server(&server, fail), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(dial(&server, &s), 0);
+        while (bk_stream_read(s, buf, sizeof buf) > 0)
+            ;
+        bk_stream_close(&s, -1);
+    }
+    CHECK_EQ(server.n_errors, 3);
+    CHECK_EQ(server.last_error, -EPROTO);
+    CHECK_STR(server.last_detail, "line 17");
+    CHECK(!bk_task_done(server.task));
+    CHECK_EQ(stop_server(&server), -ECANCELED);
+}
+
+static int keep(void *ctx, bk_stream **stream)
+{
+    struct server *server = ctx;
+    server->kept = *stream;
+    *stream = NULL;
+    return 0;
+}
+
+LOOP_TEST(a_handler_may_keep_its_stream)
+{
+    struct server server = {0};
+    bk_stream *s = NULL;
+    char c;
+    CHECK_EQ(start_server(&server, keep), 0);
+    CHECK_EQ(dial(&server, &s), 0);
+    bk_sleep(bk_ms(1));
+    CHECK(server.kept != NULL);
+    CHECK_EQ(bk_stream_write(server.kept, "k", 1), 0);
+    CHECK_EQ(bk_stream_read(s, &c, 1), 1);
+    stop_server(&server);
+    CHECK_EQ(bk_stream_close(&server.kept, 0), 0);
+    bk_stream_close(&s, 0);
+}
+
+LOOP_TEST(a_cancelled_server_cancels_its_handlers)
+{
+    struct server server = {.opts.on_error = note_error};
+    bk_stream *s[4] = {0};
+    CHECK_EQ(start_server(&server, echo), 0);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQ(dial(&server, &s[i]), 0);
+    CHECK_EQ(talk(s[3], "x"), 0);
+    CHECK_EQ(stop_server(&server), -ECANCELED);
+    CHECK_EQ(server.n_running, 0);
+    CHECK_EQ(server.n_errors, 0);
+    for (int i = 0; i < 4; i++)
+        bk_stream_close(&s[i], -1);
+}
+
+static int serve_and_close(void *ctx)
+{
+    struct server *server = ctx;
+    int r = bk_listen(&server->listener, "unix:@beck-serve-test", NULL);
+    if (r == 0)
+        r = bk_serve(server->listener, server->handler, server, NULL);
+    return bk_listener_close(&server->listener, r);
+}
+
+/* The run ends between the accept and the handler's first step: the stream must not leak. */
+LOOP_TEST(a_connection_whose_handler_never_ran_is_closed)
+{
+    static struct server server = {.handler = echo};
+    static const struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0beck-serve-test"};
+    socklen_t len = offsetof(struct sockaddr_un, sun_path) + sizeof "beck-serve-test";
+    CHECK_EQ(bk_go(NULL, serve_and_close, &server, NULL), 0);
+    bk_yield();
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int r = connect(fd, (const struct sockaddr *)&un, len);
+    close(fd);
+    CHECK_EQ(r, 0);
+    for (int i = 0; i < 1000 && bk_task_count() < 3; i++)
+        bk_yield();
+    CHECK_EQ(bk_task_count(), 3);
+    CHECK_EQ(server.n_most, 0);
+}
+
+static void ignore(void *ctx, const bk_error_report *report)
+{
+    (void)ctx;
+    (void)report;
+}
+
+static void no_stream_error(void *ctx, bk_stream *stream, int result)
+{
+    (void)ctx;
+    (void)stream;
+    (void)result;
+}
+
+static int ask_for_a_line(void *ctx)
+{
+    bk_span line;
+    int r = bk_stream_write(ctx, "a line\n", 7);
+    return r < 0 ? r : bk_stream_read_line(ctx, &line);
+}
+
+static int talk_to_a_server(void *ctx)
+{
+    (void)ctx;
+    struct server server = {.opts.on_error = no_stream_error};
+    bk_stream *s = NULL;
+    static char block[100 * 1000];
+    int r = start_server(&server, echo);
+    if (r == 0)
+        r = dial(&server, &s);
+    if (r == 0)
+        r = talk(s, "hello");
+    if (r == 0)
+        r = ask_for_a_line(s);
+    if (r > 0)
+        r = bk_stream_write(s, block, sizeof block);
+    for (size_t left = sizeof block; r == 0 && left > 0;) {
+        ssize_t n = bk_stream_read(s, block, left);
+        if (n <= 0)
+            r = n < 0 ? (int)n : -ECONNRESET;
+        else
+            left -= (size_t)n;
+    }
+    r = bk_stream_close(&s, r);
+    int stopped = stop_server(&server);
+    return r < 0 ? r : stopped == -ECANCELED ? 0 : stopped;
+}
+
+static int run_scenario(void *ctx)
+{
+    int r = bk_run(talk_to_a_server, ctx,
+                   &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL, .on_error = ignore});
+    /* A server that had no memory for a connection's work has closed the connection. */
+    bool cut_off = r == -ECONNRESET || r == -EPIPE || r == -BK_EINCOMPLETE || r == -ETIMEDOUT;
+    return cut_off && atomic_load(&alloc_sweep_failed) ? -ENOMEM : r;
+}
+
+static void every_allocation_may_fail(void)
+{
+    int before = n_open_fds();
+    CHECK(alloc_sweep(run_scenario, NULL) > 10);
+    CHECK_EQ(n_open_fds(), before);
+}
+
+CHECK_MAIN(TEST(many_connections_are_served_at_once), TEST(accepting_pauses_at_the_limit),
+           TEST(a_failing_handler_ends_its_connection_alone), TEST(a_handler_may_keep_its_stream),
+           TEST(a_cancelled_server_cancels_its_handlers),
+           TEST(a_connection_whose_handler_never_ran_is_closed), TEST(every_allocation_may_fail))
