@@ -396,14 +396,13 @@ static const struct setup {
     {0, "plain"},
 };
 
-#define N_SETUPS (sizeof setups / sizeof *setups)
-
 unsigned bki_uring_first_setup;
+const unsigned bki_uring_n_setups = sizeof setups / sizeof *setups;
 
 static int init_ring(struct io_uring *ring, const char **name)
 {
     int r = -EINVAL;
-    for (size_t i = bki_uring_first_setup; i < N_SETUPS && r == -EINVAL; i++) {
+    for (size_t i = bki_uring_first_setup; i < bki_uring_n_setups && r == -EINVAL; i++) {
         struct io_uring_params params = {
             .flags = setups[i].flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
             .cq_entries = CQ_ENTRIES,
