@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 
 /* ---- Cancel ---- */
 
@@ -293,16 +292,6 @@ static bool await_all(int n)
         if (be->poll(&loop, SECOND) < 0)
             return false;
     return n_done_all == n;
-}
-
-/* Raises the limit of open files; how many of n it allows, with some to spare. */
-static int room_for_files(int n)
-{
-    struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    return limit.rlim_cur > (rlim_t)n + 100 ? n : (int)limit.rlim_cur - 100;
 }
 
 /* More ops than the rings have entries, all on duplicates of one open file. */

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -165,6 +166,16 @@ static inline bool unix_pair(int *near, int *far)
     *near = s[0];
     *far = s[1];
     return fcntl(*near, F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* Raises the limit of open files; how many of n it allows, with some to spare. */
+static inline int room_for_files(int n)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur > (rlim_t)n + 100 ? n : (int)limit.rlim_cur - 100;
 }
 
 static inline int run_on_this_backend(const struct check_test *tests, size_t n, int argc,

@@ -11,12 +11,80 @@ int main(void)
 }
 #else
 
+#include <dlfcn.h>
+#include <liburing.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+/* ---- A ring that stays full ---- */
+
+static bool refuse_submit;
+
+/* In front of liburing's: a kernel without the memory to take entries. */
+int io_uring_submit(struct io_uring *ring)
+{
+    static int (*real)(struct io_uring * ring);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "io_uring_submit");
+    return refuse_submit ? -EAGAIN : real(ring);
+}
+
+/* More ops than entries, some cancelled while they, or their cancel requests, wait for room. */
+static void check_full_ring(bool settled, bool arrive_first)
+{
+    enum { MANY = 5000 };
+    static struct bki_fd f[MANY];
+    static struct probe p[MANY];
+    CHECK_EQ(open_loop(), 0);
+    int n = room_for_files(MANY), efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    refuse_submit = true;
+    for (int i = 0; i < n; i++) {
+        bki_fd_init(&f[i], fcntl(efd, F_DUPFD_CLOEXEC, 0), false);
+        CHECK(f[i].fd >= 0);
+        p[i] = poll_op(&f[i], POLLIN);
+        CHECK_EQ(start(&p[i]), 0);
+    }
+    if (settled) /* the kernel has them all, and the cancels fill the ring */
+        settle();
+    if (arrive_first)
+        CHECK_EQ(eventfd_write(efd, 1), 0);
+    for (int i = 0; i < n; i++)
+        if (i % 7)
+            be->cancel(&loop, &p[i].op);
+    refuse_submit = false;
+    if (!arrive_first) {
+        settle();
+        CHECK_EQ(eventfd_write(efd, 1), 0);
+    }
+    int n_cancelled = 0;
+    for (int i = 0; i < n; i++) {
+        CHECK(await(&p[i]));
+        CHECK(p[i].op.result == POLLIN || (i % 7 && p[i].op.result == -ECANCELED));
+        n_cancelled += p[i].op.result == -ECANCELED;
+        be->close_fd(&loop, &f[i]);
+    }
+    if (!arrive_first)
+        CHECK_EQ(n_cancelled, n - (n + 6) / 7);
+    settle();
+    CHECK(!be->busy(&loop));
+    close(efd);
+    close_loop();
+}
+
+static void test_full_ring(void)
+{
+    for (int i = 0; i < 4; i++)
+        check_full_ring(i & 1, i & 2);
+    refuse_submit = false;
+}
+
+/* ---- Opening ---- */
 
 /* From here on this process's system call `number` fails with `error`. */
 static bool forbid(unsigned number, unsigned error)
@@ -125,9 +193,8 @@ static void test_forked_child_faults(void)
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
-        TEST(test_not_offered),
-        TEST(test_real_failures),
-        TEST(test_descriptors_are_closed_on_exec),
+        TEST(test_full_ring),           TEST(test_not_offered),
+        TEST(test_real_failures),       TEST(test_descriptors_are_closed_on_exec),
         TEST(test_forked_child_faults),
     };
     be = &bki_backend_uring;
