@@ -51,9 +51,12 @@ int bk_shield(bk_fn *fn, void *ctx)
 {
     struct bk_task *self = bki_self();
     struct bki_cancel_frame frame = {.outer = self->cancel_frame};
+    struct bki_cancel_told told = bki_cancel_told_save();
     self->cancel_frame = &frame;
     int r = fn(ctx);
     self->cancel_frame = frame.outer;
+    /* Only timeouts and groups opened inside could say -ECANCELED there. */
+    bki_cancel_told_restore(told);
     return r;
 }
 

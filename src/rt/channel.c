@@ -178,7 +178,7 @@ static void wait_thread(struct waiter *w)
  * and the call has done what it was asked. */
 static void wait_task(struct bk_channel *channel, struct waiter *w, const struct bki_wait_kind *kind)
 {
-    bool seen = w->task->cancel_seen;
+    struct bki_cancel_told told = bki_cancel_told_save();
     while (!w->arrived) {
         if (bki_park(kind, channel) == 0 || w->arrived)
             continue;
@@ -194,7 +194,7 @@ static void wait_task(struct bk_channel *channel, struct waiter *w, const struct
         while (!w->arrived)
             bki_park_hard(kind, channel);
     }
-    w->task->cancel_seen = seen; /* whatever woke us, the caller is not told of a cancel */
+    bki_cancel_told_restore(told); /* whatever woke us, the caller is not told of a cancel */
 }
 
 /* Joins the line, lets the mutex go and waits.  Returns the call's result. */

@@ -19,6 +19,8 @@ static int start_calls(bk_group *group, bk_call *calls, size_t n, bk_task **task
 int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts)
 {
     bool collect = opts && opts->collect;
+    for (size_t i = 0; i < n; i++)
+        calls[i].result = -ECANCELED; /* of a call that never ran */
     bk_task **tasks = bki_zalloc((n ? n : 1) * sizeof(bk_task *));
     if (!tasks)
         return bk_fail(-ENOMEM, "no memory to gather %zu calls", n);
@@ -27,17 +29,21 @@ int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts)
                           &(bk_group_opts){.limit = n, .keep_going = collect, .name = "gather"});
     if (r == 0) {
         r = start_calls(group, calls, n, tasks);
-        size_t failures = 0;
+        bool all_ended = false;
         if (collect && r == 0) {
             r = bk_group_wait(group);
-            failures = bk_group_failures(group);
+            all_ended = r == 0;
         }
-        r = bk_group_close(&group, r);
-        if (collect && failures > 0 && r != -ECANCELED)
-            r = 0;
+        int closed = bk_group_close(&group, r);
+        /* To collect, a failure is a result like others; but not all have one when cancelled. */
+        if (!collect)
+            r = closed;
+        else if (all_ended)
+            r = closed == -ECANCELED ? closed : 0;
     }
     for (size_t i = 0; i < n; i++) {
-        calls[i].result = tasks[i] ? bk_task_result(tasks[i]) : -ECANCELED;
+        if (tasks[i])
+            calls[i].result = bk_task_result(tasks[i]);
         bk_task_free(&tasks[i]);
     }
     bki_free(tasks);

@@ -245,12 +245,17 @@ int bk_group_close(bk_group **group, int r)
     if (!g)
         return r;
     int failure_before = g->first_failure;
+    struct bki_cancel_told told = bki_cancel_told_save();
     if ((r < 0 || bki_check_cancel() < 0) && !g->cancelled)
         cancel_children(g);
     wait_for_children(g);
     if (g->owner_raised)
         bki_cancel_lower(g->frame);
     r = outcome(g, r, failure_before);
+    if (r != -ECANCELED)
+        bki_cancel_told_restore(told);
+    else
+        bki_check_cancel(); /* told now, when it came between the last child's end and here */
     bki_error_slot_free(&g->error);
     bki_free(g);
     return r;

@@ -207,7 +207,7 @@ static enum leaving leave(struct bki_pool *pool, struct job *job)
 /* Waits for the job, or parts with it.  STAY: it has come back. */
 static enum leaving wait_for_job(struct bki_pool *pool, struct job *job)
 {
-    bool seen = job->task->cancel_seen;
+    struct bki_cancel_told told = bki_cancel_told_save();
     while (!job->returned) {
         if (bki_park(&job_kind, job) == 0 || job->returned)
             continue;
@@ -217,7 +217,7 @@ static enum leaving wait_for_job(struct bki_pool *pool, struct job *job)
         while (!job->returned)
             bki_park_hard(&job_kind, job);
     }
-    job->task->cancel_seen = seen; /* whatever woke us, the caller is not told of a cancel */
+    bki_cancel_told_restore(told); /* whatever woke us, the caller is not told of a cancel */
     return STAY;
 }
 

@@ -172,6 +172,25 @@ static inline int bki_check_cancel(void)
     return 0;
 }
 
+/* For a call that may look at cancels, or wait, without telling its caller: puts cancel_seen back
+ * to what it was when the call began, unless a new request has come since. */
+struct bki_cancel_told {
+    unsigned n_cancel;
+    bool seen;
+};
+
+static inline struct bki_cancel_told bki_cancel_told_save(void)
+{
+    const struct bk_task *self = bki_self();
+    return (struct bki_cancel_told){self->n_cancel, self->cancel_seen};
+}
+
+static inline void bki_cancel_told_restore(struct bki_cancel_told before)
+{
+    struct bk_task *self = bki_self();
+    self->cancel_seen = before.seen && self->n_cancel == before.n_cancel;
+}
+
 /* Suspends the running task until bki_wake.  Cancellable: a cancel wakes it too, and it returns
  * -ECANCELED when one is in force on waking (the caller decides whether something was granted
  * first). */
