@@ -10,17 +10,15 @@
 
 #include <beck.h>
 
-static const char usage[] = "usage: tcp_echo [PORT]\n"
-                            "Listens on 127.0.0.1:PORT (0, the default, lets the kernel choose), prints\n"
-                            "the address, and sends back what each connection sends.  Ctrl-C ends it.\n";
-
-/* A task's stack has 64 KiB, and a connection that waits should cost no more than it needs. */
-enum { BUFFER_SIZE = 32 * 1024 };
+static const char usage[] =
+    "usage: tcp_echo [PORT]\n"
+    "Listens on 127.0.0.1:PORT (0, the default, lets the kernel choose), prints\n"
+    "the address, and sends back what each connection sends.  Ctrl-C ends it.\n";
 
 static int echo(void *ctx, bk_stream **stream)
 {
     (void)ctx;
-    char buffer[BUFFER_SIZE];
+    char buffer[16 * 1024];
     ssize_t n;
     while ((n = bk_stream_read(*stream, buffer, sizeof buffer)) > 0) {
         int r = bk_stream_write(*stream, buffer, (size_t)n);

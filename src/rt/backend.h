@@ -27,10 +27,11 @@ struct bki_op;
  * output: start() of another fails with -EBUSY. */
 struct bki_fd {
     int fd;
-    bool is_socket;        /* recv/send rather than read/write */
-    bool is_file;          /* always ready: a regular file, a block device */
-    bool maybe_readable;   /* hint: a direct try is worth it; correctness needs neither */
+    bool is_socket;      /* recv/send rather than read/write */
+    bool is_file;        /* always ready: a regular file, a block device */
+    bool maybe_readable; /* hint: a direct try is worth it; correctness needs neither */
     bool maybe_writable;
+    uint8_t unheard;       /* the backend's: events in a row that nobody waited for */
     uint32_t armed;        /* the backend's: what it has asked the kernel for */
     struct bki_op *reader; /* the op that waits for input (recv, accept, poll-in) */
     struct bki_op *writer; /* the op that waits for output (send, connect, poll-out) */
@@ -77,13 +78,17 @@ struct bki_op {
     /* Called from poll(), outside any task: may wake tasks, start, cancel and close, must not
      * suspend.  op may be freed or reused from inside. */
     void (*done)(struct bki_op *op);
-    void *owner;               /* for done */
-    struct msghdr msg;         /* the backend's scratch */
+    void *owner;          /* for done */
+    struct msghdr msg;    /* the backend's scratch */
     struct bki_list link; /* the backend's */
 };
 
 struct bki_backend {
     const char *name;
+
+    /* It waits for readiness and then makes the call: a POLL before a nowait RECV costs no more
+     * than a RECV that waits, and a maybe_readable that is false is certain. */
+    bool ready_based;
 
     /* Sets up loop->backend_state.  0, or a negative errno with bk_fail text.  -ENOSYS, -EPERM and
      * -EINVAL mean "this kernel does not have it": the caller falls back to epoll. */

@@ -3,9 +3,9 @@
  *
  * A descriptor enters the epoll set when an op first has to wait, level-triggered, and the events
  * once asked for stay asked for: a task that reads again and again costs no epoll_ctl.  Only when
- * an event arrives that nobody waits for is it taken back, so that unread input does not keep the
- * loop awake. Level triggering makes a wrong hint, a short read or a failed call harmless: what is
- * there is told again.
+ * events keep arriving that nobody waits for are they taken back, so that unread input does not
+ * keep the loop awake. Level triggering makes a wrong hint, a short read or a failed call harmless:
+ * what is there is told again.
  *
  * poll() has two phases.  First every event of the batch is turned into system calls and results;
  * then done() is called for what is complete.  No event is looked at after user code ran, so done()
@@ -23,7 +23,7 @@
 #include "rt/backend_io.h"
 #include "rt/rt.h"
 
-#define EVENTS_MAX 256
+#define EVENTS_MAX 32
 
 /* glibc 2.35 brought the call; a kernel before 5.11, or a filter, may still refuse it. */
 #if defined(__GLIBC_PREREQ)
@@ -111,6 +111,7 @@ static int epoll_start(struct bk_loop *loop, struct bki_op *op)
     int r = bki_io_occupy(op, events);
     if (r < 0)
         return r;
+    op->fd->unheard = 0;
     /* A nowait read asks the kernel even if the last one was short: no wait will correct the hint.
      */
     op->result = try_op(op, op->nowait && op->kind == BKI_OP_RECV);
@@ -184,8 +185,9 @@ static void dispatch(struct epoll_state *st, struct bki_fd *f, uint32_t up)
         else if (writer != reader || !(ready & EPOLLIN))
             advance(st, writer, up);
     }
-    /* An error is told forever while anything is asked for. */
-    if (unwanted & f->armed)
+    /* A task that was told may not have had its turn yet: only a second event in a row that nobody
+     * waits for is taken back.  (An error is told forever while anything is asked for.) */
+    if ((unwanted & f->armed) && f->unheard++ > 0)
         watch(st, f, f->armed & (EPOLLIN | EPOLLOUT) & ~unwanted);
 }
 
@@ -301,6 +303,7 @@ static const char *epoll_features(struct bk_loop *loop)
 
 const struct bki_backend bki_backend_epoll = {
     .name = "epoll",
+    .ready_based = true,
     .open = epoll_open,
     .close = epoll_close,
     .close_fd = epoll_close_fd,
