@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * WebSocket connections, client and server (RFC 6455).
  *
- * One task receives at a time and any number may send; a ping is answered and a close handshake completed by whoever
- * receives, so keep receiving.  Loop thread only. */
+ *     bk_ws *ws = NULL;
+ *     bk_msg *msg = NULL;
+ *     int r = bk_ws_connect(&ws, "ws://127.0.0.1:7000/feed", NULL);
+ *     while (r >= 0 && (r = bk_ws_recv(ws, &msg)) > 0) {
+ *         printf("%.*s\n", (int)bk_msg_len(msg), bk_msg_data(msg));
+ *         bk_msg_free(&msg);
+ *     }
+ *     return bk_ws_close(&ws, r);
+ *
+ * A server's handler for bk_serve begins with bk_ws_accept(&ws, stream, NULL).
+ *
+ * One task at a time receives (-EBUSY for a second); any number send, and each message goes out
+ * whole.  Pings are answered, and the peer's close is, by the receiving task: keep one receiving.
+ * Everything here is for the loop thread, in a task, and every call that can suspend fails with
+ * -ECANCELED in a cancelled task. */
 #ifndef BECK_WS_H
 #define BECK_WS_H
 
@@ -14,60 +27,89 @@ BK_BEGIN_DECLS
 typedef struct bk_ws bk_ws;
 
 typedef struct bk_ws_opts {
-    size_t max_message;          /* bytes, over all fragments; default 1 MiB */
-    size_t max_fragments;        /* of a message; default 16,384 */
-    bk_duration timeout;         /* resolve, connect and handshake together; default 10 s */
-    bk_duration close_timeout;   /* for the peer's close frame; default 10 s */
-    const char *const *headers;  /* further request or response header lines "Name: value", NULL at the end */
-    const char *const *protocols; /* subprotocols, the preferred first, NULL at the end */
-    const char *origin;          /* client: the Origin header, none by default */
-    size_t write_buffer;         /* as bk_stream_opts; default 64 KiB */
+    size_t max_message;           /* bytes received, over all fragments; default 1 MiB */
+    size_t max_fragments;         /* of a message received; default 16,384 */
+    bk_duration timeout;          /* resolve, connect and handshake together; default 10 s */
+    bk_duration close_timeout;    /* for the peer's close frame after ours; default 10 s */
+    const char *const *headers;   /* further request or response lines, "Name: value", then NULL */
+    const char *const *protocols; /* subprotocols, the preferred first, then NULL */
+    const char *origin;           /* client: the Origin header; default none */
+    size_t write_buffer;          /* as in bk_stream_opts; default 64 KiB */
 } bk_ws_opts;
 
-/* Connects to "ws://host[:port]/path?query".
- * Errors: -BK_EURL, -BK_EREFUSED (the answer was not 101: bk_errmsg has the status), -BK_EPROTO, and bk_connect's. */
+/* Connects to "ws://host[:port]/path?query" and asks for a WebSocket there.
+ * out: NULL on entry; bk_ws_close it.  Suspends until the server has answered.
+ * Returns 0; -BK_EURL; -BK_EUNSUPPORTED (wss: needs TLS); -BK_EREFUSED (the answer was not "101
+ * Switching Protocols": bk_errmsg has its status); -BK_EPROTO; -ETIMEDOUT; -EINVAL (a header or a
+ * protocol that may not be sent); or as bk_connect. */
 BK_API int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts);
 
-/* Reads a WebSocket request from a stream just accepted, and answers it.  On success the connection owns the stream and
- * empties *stream; on failure the stream is still yours, an HTTP error having been sent where that was possible. */
+/* Reads a WebSocket request from a stream just accepted, and answers it.
+ * out: NULL on entry; bk_ws_close it.
+ * *stream: on success it is the connection's and set to NULL; on failure it is still yours, the
+ * client having been told by an HTTP error where that was possible.
+ * Suspends until the request is in and answered.  Returns 0; -BK_EPROTO (no WebSocket request);
+ * -BK_EINCOMPLETE (the client went away); -ETIMEDOUT; -ECANCELED; -ENOMEM; or the stream's
+ * error. */
 BK_API int bk_ws_accept(bk_ws **out, bk_stream **stream, const bk_ws_opts *opts);
 
-/* The request target of a server connection ("/feed?x=1"); the subprotocol agreed, or "".  Valid while ws is. */
+/* What a server's connection was asked for ("/feed?x=1"), "" for a client's; the subprotocol
+ * agreed, or ""; the peer's address, as bk_stream_peer.  Valid while ws is. */
 BK_API const char *bk_ws_target(const bk_ws *ws);
 BK_API const char *bk_ws_protocol(const bk_ws *ws);
 BK_API const char *bk_ws_peer(const bk_ws *ws);
 
-/* Receives the next whole message; bk_msg_kind_get says whether it is text (checked UTF-8) or binary.
+/* Receives the next whole message; bk_msg_kind_get says whether it is text (checked to be UTF-8) or
+ * binary.
  * msg: NULL on entry, yours after (bk_msg_free).
- * Suspends until a whole message is in.  Returns 1 message; 0 the peer closed in order; < 0 error.
- * Errors: -ECANCELED (nothing lost), -ECONNRESET (no close frame came), -EMSGSIZE (over max_message),
- * -BK_EPROTO, -EBUSY (another task receives).  The peer has been told the matching close code.
- * RFC 6455 sections 5 to 7. */
+ * Suspends until a whole message is in.  Returns 1 for a message; 0 when the peer has closed in
+ * order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors end the
+ * connection, and later calls return them again: -ECONNRESET (it ended without a close frame),
+ * -EMSGSIZE (over max_message or max_fragments), -BK_EPROTO, -ENOMEM, -ETIMEDOUT (no close frame
+ * within close_timeout of ours).  Where it was the peer's fault, the peer has been told the
+ * matching close code.  RFC 6455 sections 5 to 7. */
 BK_API int bk_ws_recv(bk_ws *ws, bk_msg **msg);
 
-/* Sends *msg by its kind and empties it, keeping up to write_buffer bytes unsent and suspending beyond.
- * Returns 0; -BK_ECLOSED after a close in either direction; the connection's error; -ECANCELED, *msg still yours unless
- * part of it went out (then the connection is broken and *msg is emptied). */
+/* Sends *msg, by its kind, and empties it.
+ * Up to write_buffer bytes are kept unsent; the call suspends beyond that, and for its turn while
+ * other tasks send.
+ * Returns 0; -BK_ECLOSED after a close in either direction; -EINVAL for text that is not UTF-8;
+ * -ENOMEM; -ECANCELED; or the connection's error.  When it fails *msg is still yours, unless part
+ * of it went out: then the connection is broken and *msg is emptied. */
 BK_API int bk_ws_send(bk_ws *ws, bk_msg **msg);
+
+/* The same with bytes of yours. */
 BK_API int bk_ws_send_text(bk_ws *ws, const char *text, size_t len);
 BK_API int bk_ws_send_binary(bk_ws *ws, const void *data, size_t len);
 
-/* Sends a ping with up to 125 bytes of payload. */
+/* Sends a ping with up to 125 bytes of payload.  Returns as bk_ws_send. */
 BK_API int bk_ws_ping(bk_ws *ws, const void *data, size_t len);
 
-/* Sends what is buffered to the kernel before returning. */
+/* Suspends until the kernel has taken everything sent so far.  Returns as bk_stream_flush. */
 BK_API int bk_ws_flush(bk_ws *ws);
 
-/* Starts the close handshake: sends code (1000 for a normal end) and reason (UTF-8, 123 bytes at most, NULL for none).
- * Nothing can be sent after; receive until 0 to complete it, or just bk_ws_close. */
+/* Starts the close handshake: nothing can be sent after it.  Receive until 0 to get what the peer
+ * still sends, or just bk_ws_close.
+ * code: 1000 for a normal end, 1001 going away, 3000 to 4999 for the application's own, ...; 1005
+ * sends none.  reason: UTF-8, 123 bytes at most; NULL for none.
+ * Returns 0; -EINVAL for another code or reason; -BK_ECLOSED when a close was sent already;
+ * -ECANCELED; or the connection's error. */
 BK_API int bk_ws_send_close(bk_ws *ws, int code, const char *reason);
 
-/* The close code the peer sent; 1005 when its close frame had none, 1006 when no close frame came (yet). */
+/* The close code the peer sent: 1005 when its close frame had none, 1006 when no close frame came
+ * (yet).  And its reason, "" for none.  Valid while ws is. */
 BK_API int bk_ws_close_code(const bk_ws *ws);
 BK_API const char *bk_ws_close_reason(const bk_ws *ws);
 
-/* Ends the connection and empties *ws.  r >= 0: completes the close handshake with code 1000 if need be, dropping messages
- * that still come; r < 0: drops the connection (code 1011 is sent if that needs no waiting).  Returns r.  NULL is fine. */
+/* Ends the connection and sets *ws to NULL.  NULL is fine.
+ * r: how the caller's work with it went.  r >= 0: completes the close handshake, deaf to cancels,
+ * within close_timeout: sends code 1000 unless a close was sent, and drops what the peer still
+ * sends.
+ * r < 0: drops the connection at once, telling the peer 1001 for -ECANCELED and 1011 otherwise if
+ * the kernel takes it without waiting.
+ * Returns r; or, for r >= 0, why the peer did not confirm a close that it had not asked for itself
+ * (-ETIMEDOUT, -ECONNRESET, ...): messages sent may not have reached it.
+ * -EBUSY, and nothing is closed: another task is inside a call on it. */
 BK_API int bk_ws_close(bk_ws **ws, int r);
 
 BK_END_DECLS

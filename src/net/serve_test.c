@@ -270,7 +270,8 @@ static int run_scenario(void *ctx)
     int r = bk_run(talk_to_a_server, ctx,
                    &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL, .on_error = ignore});
     /* A server that had no memory for a connection's work has closed the connection. */
-    bool cut_off = r == -ECONNRESET || r == -EPIPE || r == -BK_EINCOMPLETE || r == -ETIMEDOUT;
+    bool cut_off = r == -ECONNRESET || r == -ECONNREFUSED || r == -EPIPE || r == -BK_EINCOMPLETE ||
+                   r == -ETIMEDOUT;
     return cut_off && atomic_load(&alloc_sweep_failed) ? -ENOMEM : r;
 }
 

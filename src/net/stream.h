@@ -91,8 +91,17 @@ ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len);
  * On -ECANCELED and errors *taken (may be NULL) says how many bytes are gone. */
 int bki_stream_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
 
+/* Hands bytes over without suspending, whatever write_buffer says, and deaf to cancels: for short
+ * answers of a protocol, whose number its owner bounds.  No task may be writing.  0, or the
+ * connection's error. */
+int bki_stream_push(struct bk_stream *s, const void *data, size_t len);
+
 /* bk_stream_writev that also says how much was taken when it fails. */
 int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
+
+/* Receives straight into the caller's memory, past the in-buffer, which must be empty.  Between
+ * bki_stream_begin_read and its end.  As bki_stream_recv, behind the filter. */
+ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len);
 
 /* Receives into the in-buffer, making room for at least `want` bytes in all.  1, 0 at the end, or
  * an error. */

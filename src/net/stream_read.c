@@ -53,7 +53,7 @@ ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len)
     return receive(s, buf, len, false);
 }
 
-static inline ssize_t recv_filtered(struct bk_stream *s, void *buf, size_t len)
+ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len)
 {
     if (__builtin_expect(s->filter != NULL, 0))
         return s->filter->recv(s, buf, len);
@@ -114,21 +114,28 @@ static int wait_without_buffer(struct bk_stream *s)
     return r < 0 ? (int)read_failed(s, (int)r) : 0;
 }
 
-/* As recv_filtered into the free part of the buffer. */
+/* The buffer it would receive into is too large to idle with. */
+static bool waits_without_buffer(const struct bk_stream *s)
+{
+    return bki_stream_buffered(s) == 0 && !s->filter &&
+           (s->in.cap > KEEP_SIZE || s->in_size > KEEP_SIZE);
+}
+
+/* As bki_stream_recv_past into the free part of the buffer. */
 static ssize_t receive_in(struct bk_stream *s, size_t want)
 {
-    int r = make_room(s, want);
-    if (r < 0)
-        return r;
-    if (bki_stream_buffered(s) > 0 || s->in.cap <= KEEP_SIZE || s->filter)
-        return recv_filtered(s, bki_buf_end(&s->in), room(s));
     for (;;) {
-        ssize_t n = receive(s, bki_buf_end(&s->in), room(s), true);
-        if (n != -EAGAIN)
-            return n;
-        r = wait_without_buffer(s);
-        if (r == 0)
-            r = make_room(s, want);
+        bool lazy = waits_without_buffer(s);
+        if (!lazy || s->fd.maybe_readable || !s->loop->backend->ready_based) {
+            int r = make_room(s, want);
+            if (r < 0)
+                return r;
+            ssize_t n = lazy ? receive(s, bki_buf_end(&s->in), room(s), true)
+                             : bki_stream_recv_past(s, bki_buf_end(&s->in), room(s));
+            if (n != -EAGAIN || !lazy)
+                return n;
+        }
+        int r = wait_without_buffer(s);
         if (r < 0)
             return r;
     }
@@ -182,7 +189,7 @@ ssize_t bk_stream_read(bk_stream *s, void *buf, size_t len)
         return r;
     if (bki_stream_buffered(s) == 0) {
         if (len >= SMALL_READS)
-            return end_read(s, recv_filtered(s, buf, len));
+            return end_read(s, bki_stream_recv_past(s, buf, len));
         if (len == 0)
             return end_read(s, bk_fail(-EINVAL, "read of 0 bytes"));
         r = bki_stream_fill(s, 1);
@@ -203,7 +210,7 @@ static int read_exactly_direct(struct bk_stream *s, char *buf, size_t len)
 {
     size_t got = take(s, buf, len);
     while (got < len) {
-        ssize_t n = recv_filtered(s, buf + got, len - got);
+        ssize_t n = bki_stream_recv_past(s, buf + got, len - got);
         if (n <= 0) {
             give_back(s, buf, got);
             return n == 0 ? ended_early(s, got, len) : (int)n;

@@ -250,6 +250,20 @@ int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size
     return r;
 }
 
+int bki_stream_push(struct bk_stream *s, const void *data, size_t len)
+{
+    bk_span piece = bk_span_of(data, len);
+    size_t write_buffer = s->write_buffer;
+    if (s->write_error)
+        return write_failed(s);
+    if (s->write_closed)
+        return -EPIPE;
+    s->write_buffer = SIZE_MAX / 4;
+    int r = s->filter ? s->filter->send(s, &piece, 1, NULL) : bki_stream_send(s, &piece, 1, NULL);
+    s->write_buffer = write_buffer;
+    return r;
+}
+
 int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n)
 {
     return bki_stream_writev(stream, pieces, n, NULL);

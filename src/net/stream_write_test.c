@@ -173,7 +173,7 @@ LOOP_TEST(an_idle_stream_keeps_no_large_write_buffer)
     CHECK_EQ(bk_stream_write(e.s, block, sizeof block), 0);
     CHECK_EQ(bk_stream_write(e.s, block, 1), 0);
     for (size_t left = sizeof block + 1; left > 0;) {
-        ssize_t n = read(e.peer, block, left);
+        ssize_t n = read(e.peer, block, left < sizeof block ? left : sizeof block);
         CHECK(n > 0);
         left -= (size_t)n;
         bk_sleep(bk_ms(1));

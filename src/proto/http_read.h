@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ * Reads the head of an HTTP message from a stream. */
+#ifndef BECK_SRC_PROTO_HTTP_READ_H
+#define BECK_SRC_PROTO_HTTP_READ_H
+
+#include <beck/stream.h>
+
+#include "proto/http_head.h"
+
+/* Reads until h, prepared by bki_http_init, is whole.  Its bytes stay in the stream's buffer, so
+ * that h is good until the next read call; bk_stream_consume(s, h->len) makes way for what follows.
+ * Returns 1; 0 when the stream ended before its first byte; -BK_EINCOMPLETE when it ended inside;
+ * -BK_EPROTO or -BK_ELIMIT as bki_http_feed (h->error says what; a head over the stream's
+ * read_limit is over the block's limit); or the stream's error. */
+int bki_http_read_head(bk_stream *s, struct bki_http_head *h);
+
+#endif

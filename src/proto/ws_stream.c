@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ * A WebSocket connection's life after its handshake: made, asked, closed. */
+#include "proto/ws_stream.h"
+
+#include "base/alloc.h"
+
+#define DEFAULT_CLOSE_SECONDS 10
+#define LINGER_MS 1000 /* for a peer whose fault ended it, to read why */
+#define PARTING_MS 10  /* for the last frame of a dropped connection to reach the kernel */
+
+enum { NORMAL = 1000, GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
+
+int bki_ws_stream_new(struct bk_ws **out, bk_stream **stream, enum bki_ws_role role,
+                      const bk_ws_opts *opts)
+{
+    struct bk_ws *ws = bki_zalloc(sizeof *ws);
+    if (!ws)
+        return bk_fail(-ENOMEM, "no memory for a WebSocket connection");
+    struct bki_ws_limits limits = {.max_message = opts->max_message,
+                                   .max_fragments = opts->max_fragments > UINT32_MAX
+                                                        ? UINT32_MAX
+                                                        : (uint32_t)opts->max_fragments};
+    bki_ws_init(&ws->conn, role, &limits, &ws->keys);
+    bki_list_init(&ws->send_line);
+    ws->close_timeout =
+        opts->close_timeout.ns ? opts->close_timeout : bk_seconds(DEFAULT_CLOSE_SECONDS);
+    if (opts->write_buffer)
+        (*stream)->write_buffer = opts->write_buffer;
+    ws->stream = *stream;
+    *stream = NULL;
+    *out = ws;
+    return 0;
+}
+
+int bki_ws_stream_free(struct bk_ws *ws, int r)
+{
+    r = bk_stream_close(&ws->stream, r);
+    bk_msg_free(&ws->part);
+    bki_free(ws->target);
+    bki_free(ws->protocol);
+    bki_free(ws);
+    return r;
+}
+
+/* ---- Questions ---- */
+
+const char *bk_ws_target(const bk_ws *ws)
+{
+    return ws->target ? ws->target : "";
+}
+
+const char *bk_ws_protocol(const bk_ws *ws)
+{
+    return ws->protocol ? ws->protocol : "";
+}
+
+const char *bk_ws_peer(const bk_ws *ws)
+{
+    return bk_stream_peer(ws->stream);
+}
+
+int bk_ws_close_code(const bk_ws *ws)
+{
+    return ws->conn.close_code;
+}
+
+const char *bk_ws_close_reason(const bk_ws *ws)
+{
+    return ws->reason;
+}
+
+/* ---- Closing ---- */
+
+/* Reads and drops what comes, until the peer ends the stream. */
+static int wait_for_end(struct bk_ws *ws)
+{
+    char buf[1024];
+    ssize_t n;
+    while ((n = bk_stream_read(ws->stream, buf, sizeof buf)) > 0)
+        ;
+    return (int)n;
+}
+
+static int finish_handshake(struct bk_ws *ws)
+{
+    int r = ws->conn.sent_close ? 0 : bki_ws_begin_close(ws, NORMAL, bk_span_of(NULL, 0));
+    while (r >= 0 && !ws->ended) {
+        bk_msg *dropped = NULL;
+        r = bki_ws_receive(ws, &dropped);
+        bk_msg_free(&dropped);
+    }
+    return r;
+}
+
+/* The orderly end, deaf to cancels.  The server is who ends the TCP connection (RFC 6455 7.1.1), so
+ * that the client's port is free again. */
+static int finish(void *ctx)
+{
+    struct bk_ws *ws = ctx;
+    bk_timeout *limit = NULL;
+    bool was_closed = ws->conn.got_close;
+    int r = bk_timeout_open(&limit, ws->close_timeout);
+    if (r < 0)
+        return r;
+    if (!ws->ended)
+        r = finish_handshake(ws);
+    if (r >= 0 && ws->end == 0 && ws->conn.role == BKI_WS_CLIENT)
+        wait_for_end(ws);
+    r = bk_timeout_close(&limit, r);
+    if (r == -ETIMEDOUT)
+        bk_fail(r, "%s: no close frame within close_timeout", bk_ws_peer(ws));
+    /* A peer that has said goodbye may be gone before it hears ours. */
+    return was_closed ? 0 : r;
+}
+
+static int flush_shortly(void *ctx)
+{
+    struct bk_ws *ws = ctx;
+    bk_timeout *limit = NULL;
+    int r = bk_timeout_open(&limit, bk_ms(PARTING_MS));
+    return r < 0 ? r : bk_timeout_close(&limit, bk_stream_flush(ws->stream));
+}
+
+/* Closing a socket with input unread resets it, and the peer may lose our close frame to that: ends
+ * only our side, and lets the peer end its own. */
+static void linger(struct bk_ws *ws)
+{
+    bk_timeout *limit = NULL;
+    if (bk_timeout_open(&limit, bk_ms(LINGER_MS)) < 0)
+        return;
+    int r = bk_stream_write_eof(ws->stream);
+    bk_timeout_close(&limit, r < 0 ? r : wait_for_end(ws));
+}
+
+static void drop(struct bk_ws *ws, int r)
+{
+    char frame[BKI_WS_CONTROL_FRAME_MAX];
+    unsigned code = r == -ECANCELED ? GOING_AWAY : INTERNAL_ERROR;
+    if (!ws->ended) {
+        ssize_t n = bki_ws_close_frame(&ws->conn, code, bk_span_of(NULL, 0), frame);
+        if (n > 0)
+            bki_stream_push(ws->stream, frame, (size_t)n);
+    }
+    if (bk_stream_unsent(ws->stream) > 0)
+        bk_shield(flush_shortly, ws);
+    if (ws->conn.result < 0)
+        linger(ws);
+}
+
+int bk_ws_close(bk_ws **wsp, int r)
+{
+    struct bk_ws *ws = *wsp;
+    if (!ws)
+        return r;
+    if (ws->receiving || ws->sending)
+        return bk_fail(-EBUSY, "close of a WebSocket that another task is using");
+    if (r >= 0 && !(ws->ended && ws->end < 0)) {
+        int finished = bk_shield(finish, ws);
+        r = finished < 0 ? finished : r;
+    }
+    bool orderly = ws->ended && ws->end == 0;
+    if (!orderly)
+        drop(ws, r);
+    else if (r < 0 && bk_stream_unsent(ws->stream) > 0)
+        bk_shield(flush_shortly, ws);
+    *wsp = NULL;
+    /* The peer has said goodbye: what it does not read of ours any more, it does not want. */
+    bki_ws_stream_free(ws, orderly && r >= 0 ? 0 : -1);
+    return r;
+}
