@@ -112,10 +112,10 @@ void cli_print_summary(const bk_flow_stats *s)
                  (unsigned long long)s->reconnects, (double)s->gap.ns / 1e9);
     double seconds = (double)s->elapsed.ns / 1e9;
     double per_second = seconds > 0 ? (double)s->received / seconds : (double)s->received;
-    cli_say("%llu received, %llu processed, %llu stored, %llu lost%s in %.1f s (%s/s)",
+    cli_say("%llu received, %llu processed, %llu stored, %llu lost%s in %.*f s (%s/s)",
             (unsigned long long)s->received, (unsigned long long)s->processed,
-            (unsigned long long)s->stored, (unsigned long long)s->lost, more, seconds,
-            grouped((uint64_t)per_second, rate, sizeof rate));
+            (unsigned long long)s->stored, (unsigned long long)s->lost, more, seconds < 10 ? 3 : 1,
+            seconds, grouped((uint64_t)per_second, rate, sizeof rate));
 }
 
 void cli_print_stats(const bk_flow_stats *s)

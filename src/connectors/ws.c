@@ -131,8 +131,8 @@ static int after_end(struct source *s, int r)
     if (r == -ECANCELED || r == -ENOMEM)
         return r;
     bool lost = r < 0 || code != CLOSE_NORMAL;
-    if (link->reconnect == RECONNECT_NEVER || (!lost && link->reconnect == RECONNECT_LOST))
-        return r;
+    if (!lost && link->reconnect != RECONNECT_ALWAYS)
+        return 0;
     if (r == -ETIMEDOUT)
         snprintf(why, sizeof why, "no message for %.1f s", (double)s->stall.ns / 1e9);
     else if (r < 0)
@@ -141,6 +141,8 @@ static int after_end(struct source *s, int r)
     else
         snprintf(why, sizeof why, "closed by the server (%d%s%.100s)", code,
                  bk_ws_close_reason(link->ws)[0] ? " " : "", bk_ws_close_reason(link->ws));
+    if (link->reconnect == RECONNECT_NEVER)
+        return bk_fail(r < 0 ? r : -ECONNRESET, "%s", why);
     link_lost(link, why);
     return 1;
 }
