@@ -22,7 +22,8 @@ struct bki_stack {
     struct bki_slab *slab;
     void *owner;     /* the task on it, for the overflow report; NULL while free */
     uint32_t index;  /* of the slot in its slab */
-    void *asan_fake; /* the sanitizers' notes about this stack */
+    uint32_t n_used; /* the sanitizers' notes about this stack */
+    void *asan_fake;
     void *tsan_fiber;
 };
 

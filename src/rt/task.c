@@ -46,6 +46,7 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
     int r = get_stack(loop, spec->stack_size, &stack);
     if (r < 0)
         return r;
+    bki_fiber_reuse(stack);
     struct bk_task *task = place_task(stack);
     memset(task, 0, sizeof *task);
     stack->owner = task;
@@ -96,6 +97,9 @@ int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 
 static void report_unseen(struct bk_task *task)
 {
+    if (task->result >= 0 || task->result == -ECANCELED || task->was_observed)
+        return;
+    task->was_observed = true;
     char label[BKI_NAME_MAX * 2];
     bk_error_report report = {
         .what = "task failed and nobody waited for it",
@@ -111,13 +115,20 @@ void bki_task_unref(struct bk_task *task)
 {
     if (--task->refs > 0)
         return;
-    if (task->result < 0 && task->result != -ECANCELED && !task->was_observed)
-        report_unseen(task);
+    if (bki_list_linked(&task->all_link))
+        bki_list_remove(&task->all_link); /* of loop->ended */
+    report_unseen(task);
     if (task->name)
         bki_free(task->name);
     if (task->error.text)
         bki_error_slot_free(&task->error);
     bki_stack_put(task->stack);
+}
+
+void bki_task_report_ended(struct bk_loop *loop)
+{
+    for (struct bki_list *n = bki_list_first(&loop->ended); n; n = bki_list_next(&loop->ended, n))
+        report_unseen(bki_container(n, struct bk_task, all_link));
 }
 
 static void end_task(struct bk_task *task, int result)
@@ -132,6 +143,8 @@ static void end_task(struct bk_task *task, int result)
     bki_grant_all(&task->joiners, 0);
     if (task->group)
         bki_group_child_done(task);
+    if (task->refs > 1)
+        bki_list_push_back(&loop->ended, &task->all_link);
     /* DONE last: whoever looks before sees a task still alive. */
     task->state = BKI_DONE;
     bki_task_unref(task);
@@ -237,6 +250,12 @@ void bk_task_free(bk_task **task)
     *task = NULL;
     if (t)
         bki_task_unref(t);
+}
+
+bk_task *bk_task_ref(bk_task *task)
+{
+    task->refs++;
+    return task;
 }
 
 bool bk_task_done(const bk_task *task)
