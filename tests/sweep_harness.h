@@ -15,6 +15,7 @@
 #define BECK_TESTS_SWEEP_HARNESS_H
 
 #include <dirent.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 
 #define SWEEP_HELPERS 3
 #define SWEEP_MAX_STEPS 2000
+#define SWEEP_IDLE_TURNS 100
 #define SWEEP_SECONDS 60 /* one run that takes longer hangs */
 
 struct sweep_scenario {
@@ -38,6 +40,7 @@ struct sweep_scenario {
     void (*close)(void *ctx);
     bk_fn *subject;
     bk_fn *helpers[SWEEP_HELPERS]; /* cancelled when the subject has ended */
+    bool helpers_finish;           /* no: they get through without it */
     /* After all tasks have ended: says what was lost by sweep_lost.  May suspend and consume.
      * result: the subject's. */
     void (*check)(void *ctx, int result);
@@ -75,6 +78,7 @@ struct sweep_run {
         const void *kind, *object, *sp;
     } seen;
     bool others_ran;
+    int n_idle;
 };
 
 static char sweep_label[160];
@@ -152,14 +156,23 @@ static inline bool sweep_moved(struct sweep_run *run)
     return moved;
 }
 
-/* Whoever is ready runs once; when nobody is, until something outside or the clock has moved. */
+/* Whoever is ready runs once.  When nobody is: a turn of the loop, which may bring something from
+ * outside, and after some of those in vain (or when there is no outside) the clock goes on. */
 static inline int sweep_let_run(struct sweep_run *run)
 {
     struct bk_loop *loop = bki_loop;
     run->others_ran = loop->ready_head != NULL;
-    if (run->others_ran)
+    if (run->others_ran) {
+        run->n_idle = 0;
         return bk_yield();
+    }
     bool outside = loop->backend->busy(loop) || loop->n_jobs > 0 || loop->n_external > 0;
+    if (outside && run->n_idle++ < SWEEP_IDLE_TURNS) {
+        sched_yield();
+        loop->budget = 0;
+        return bk_yield();
+    }
+    run->n_idle = 0;
     int64_t next = loop->timers.len > 0 ? bki_heap_min_key(&loop->timers) : INT64_MAX;
     if (next == INT64_MAX && !outside)
         return -EDEADLK; /* leave: the run will end with its report */
@@ -236,7 +249,8 @@ static inline int sweep_run_tasks(struct sweep_run *run)
     r = sweep_start_all(run, group);
     if (run->subject && bk_task_wait(run->subject, &run->ended) == 0 && run->ended < 0)
         run->result = run->ended; /* cancelled before it began, or without having been told */
-    bk_group_cancel(group);
+    if (!run->scenario->helpers_finish)
+        bk_group_cancel(group);
     r = bk_group_close(&group, r);
     if (run->striker) {
         bk_task_cancel(run->striker); /* it may be asleep */
