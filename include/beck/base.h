@@ -1,5 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Attributes, byte spans, durations and clock instants: what every other header builds on. */
+ * Attributes, byte spans, durations and clock instants: what every other header builds on.
+ *
+ * Rules that hold everywhere:
+ *   - Results: 0 or positive for success, -errno or -BK_E... (error.h) below zero.  Calls that
+ * yield one item after the other return 1 for an item and 0 for the end.
+ *   - `T **` shows ownership moving.  new, open, connect, recv fill *out, which must be NULL before
+ *     (what it held would leak); put and send empty it when they succeed and leave it alone when
+ * they fail; free and close empty it always, and take NULL.  `T *` is borrowed for the call.
+ *   - Options are a const struct, last; NULL or zero means the default that its comment names.
+ *   - Strings passed in are copied unless a comment says borrowed.
+ *   - Everything belongs to the loop of the thread that made it, unless a comment says "any
+ * thread". */
 #ifndef BECK_BASE_H
 #define BECK_BASE_H
 
@@ -36,13 +47,18 @@ static inline bk_span bk_span_of(const void *data, size_t len)
     return s;
 }
 
+static inline bool bk_span_equal(bk_span a, bk_span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
 static inline bk_span bk_span_str(const char *text)
 {
     return bk_span_of(text, strlen(text));
 }
 
-/* A length of time.  In an options struct the zero value means "the documented default"; BK_FOREVER
- * means no limit. */
+/* A length of time.  In an options struct the zero value means "the documented default";
+ * bk_forever() means no limit. */
 typedef struct bk_duration {
     int64_t ns;
 } bk_duration;
@@ -79,18 +95,33 @@ static inline bk_duration bk_minutes(int64_t n)
 }
 
 #define BK_FOREVER_NS INT64_MAX
+
+/* No limit on a number of items. */
+#define BK_UNBOUNDED SIZE_MAX
+
 static inline bk_duration bk_forever(void)
 {
     return bk_ns(BK_FOREVER_NS);
 }
 
-/* t + d, saturating: an instant BK_FOREVER after any other is never reached. */
+/* t + d, saturating: an instant bk_forever() after any other is never reached. */
 static inline bk_time bk_time_add(bk_time t, bk_duration d)
 {
     bk_time sum;
     if (__builtin_add_overflow(t.ns, d.ns, &sum.ns))
         sum.ns = d.ns > 0 ? INT64_MAX : INT64_MIN;
     return sum;
+}
+
+static inline bool bk_time_before(bk_time a, bk_time b)
+{
+    return a.ns < b.ns;
+}
+
+/* For people: a duration in seconds. */
+static inline double bk_to_seconds(bk_duration d)
+{
+    return (double)d.ns / 1e9;
 }
 
 static inline bk_duration bk_time_since(bk_time later, bk_time earlier)

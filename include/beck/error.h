@@ -32,8 +32,10 @@ enum bk_error { BK_ERRORS(BK_ERROR_ENUM) BK_ERROR_LAST };
 BK_API const char *bk_strerror(int result);
 
 /* The detail of the calling task's last failure ("connect 127.0.0.1:80: Connection refused"), or of
- * the calling thread's outside a task; "" when there is none.  Valid until the task's next beck
- * call. */
+ * the calling thread's outside a task; "" when there is none.  Waiting for another task
+ * (bk_task_wait, bk_group_close, bk_gather, bk_to_thread, bk_run) passes its text on to the waiter;
+ * a cancel has none.  Valid until the task's next beck call, but for bk_fail, which may be given
+ * it. */
 BK_API const char *bk_errmsg(void);
 
 /* Sets the detail that bk_errmsg returns and gives `result` back, so that a failure is one line:

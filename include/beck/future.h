@@ -10,7 +10,7 @@ BK_BEGIN_DECLS
 typedef struct bk_future bk_future;
 
 BK_API int bk_future_new(bk_future **out);
-/* Frees it; tasks still waiting get -ECANCELED. */
+/* Frees it and empties *future; tasks still waiting get -BK_ECLOSED. */
 BK_API void bk_future_free(bk_future **future);
 
 /* Settles it: result as of a task, value anything (borrowed, may be NULL).  Waiters wake in the

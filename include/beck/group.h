@@ -24,41 +24,51 @@ typedef struct bk_group bk_group;
 typedef int bk_msg_fn(void *ctx, bk_msg **msg);
 
 typedef struct bk_group_opts {
-    size_t limit;     /* most children at once; a further go suspends.  Default 1,024 */
-    bool keep_going;  /* a failed child does not abort the group; close still returns the first
-                         failure */
-    const char *name; /* for bk_dump; copied, cut at 31 bytes */
+    size_t limit;    /* most children at once, a further go suspends; default 1,024; BK_UNBOUNDED */
+    bool keep_going; /* a failed child does not abort the group */
+    const char *name; /* for bk_dump; cut at 31 bytes */
+    /* Called for each child that failed, as it ends; must not suspend.  child: borrowed for the
+     * call (bk_task_name, bk_task_errmsg).  NULL: the first failure is what close returns, and
+     * further ones go to bk_run_opts.on_error. */
+    void (*on_failure)(void *ctx, bk_task *child, int result);
+    void *on_failure_ctx;
 } bk_group_opts;
 
 /* Opens a group in the calling task, which must close it.  Errors: -ENOMEM. */
 BK_API int bk_group_open(bk_group **out, const bk_group_opts *opts);
 
-/* Starts fn(ctx) as a child.  Suspends while the group is at its limit.  The group's children may
- * call it too. Returns 0; -ECANCELED when cancelled, or the group was; -ENOMEM, -EAGAIN. */
+/* Starts fn(ctx) as a child.  Suspends while the group is at its limit.  Any task may call it, also
+ * a child; but when as many children as the limit wait here, none of them ends: recursion wants a
+ * group without limit, or a queue and a few workers.
+ * Returns 0; -ECANCELED when the caller or the group is cancelled; -ENOMEM; -EAGAIN (max_tasks). */
 BK_API int bk_group_go(bk_group *group, bk_fn *fn, void *ctx, const bk_task_opts *opts);
 
 /* Starts fn(ctx, &message) as a child that owns *msg; empties *msg on success, leaves it alone on
- * failure. */
+ * failure.  Otherwise as bk_group_go. */
 BK_API int bk_group_go_msg(bk_group *group, bk_msg_fn *fn, void *ctx, bk_msg **msg);
 
 /* As bk_group_go, with a handle (bk_task_free it) to wait for or cancel this child. */
 BK_API int bk_group_go_task(bk_group *group, bk_task **out, bk_fn *fn, void *ctx,
                             const bk_task_opts *opts);
 
-/* Waits until no child is left; the group stays open.  Returns 0 or -ECANCELED. */
+/* Waits until no child is left; the group stays open.  For any task that is not a child.
+ * Returns 0 or -ECANCELED. */
 BK_API int bk_group_wait(bk_group *group);
 
-/* Cancels every child; further go calls fail with -ECANCELED.  Not a failure: close(&g, 0) then
- * returns 0. */
+/* Calls the group off: cancels every child, and further go calls fail with -ECANCELED.  That is a
+ * normal end, not a failure: close then returns 0, also for the -ECANCELED of such a go. */
 BK_API void bk_group_cancel(bk_group *group);
 
 BK_API size_t bk_group_count(const bk_group *group);    /* children alive */
 BK_API size_t bk_group_failures(const bk_group *group); /* children that failed so far */
 
-/* Waits for all children (r < 0: cancels them first), frees the group and empties *group.
- * r: how the caller's own work went.  Returns the first failure (of r other than -ECANCELED, and
- * the children), or -ECANCELED when the caller was cancelled from outside, or r.  It waits even
- * when cancelled, passing the cancel on to the children.  NULL is fine: returns r. */
+/* Waits for all children (r < 0: cancels them first), frees the group and empties *group, in this
+ * order.  It waits even when the caller is cancelled, passing the cancel on to the children.
+ * r: how the caller's own work went.  NULL is fine: returns r.  Returns, the first that applies:
+ *   with keep_going, an r below zero;
+ *   whichever failed first, a child or the caller (an r other than -ECANCELED);
+ *   -ECANCELED when the caller is cancelled from outside the group;
+ *   r. */
 BK_API int bk_group_close(bk_group **group, int r);
 
 BK_END_DECLS

@@ -20,11 +20,16 @@ BK_API int bk_msg_new(bk_msg **out, size_t len);
 BK_API int bk_msg_copy(bk_msg **out, const void *data, size_t len);
 
 /* Makes a message that shares bytes [offset, offset+len) of msg without copying; the storage lives
- * until the last of both is freed.  From now on treat the bytes of both as read-only. Errors:
- * -EINVAL when the range lies outside msg, -ENOMEM.  msg: borrowed; any thread. */
+ * until the last of both is freed, on whichever threads.  It has msg's kind.  From now on treat the
+ * bytes of both as read-only.
+ * Errors: -EINVAL when the range lies outside msg, -ENOMEM.  msg: borrowed; any thread. */
 BK_API int bk_msg_slice(bk_msg **out, bk_msg *msg, size_t offset, size_t len);
 
-/* The bytes; valid while msg is.  Write to them only in a message you made and never sliced. */
+/* The same for all of msg: one more holder of one message, to send it to several. */
+BK_API int bk_msg_share(bk_msg **out, bk_msg *msg);
+
+/* The bytes, not NUL-terminated; valid while msg is.  Write to them only in a message
+ * you made and never sliced. */
 BK_API char *bk_msg_data(bk_msg *msg);
 BK_API size_t bk_msg_len(const bk_msg *msg);
 BK_API bk_span bk_msg_span(const bk_msg *msg);

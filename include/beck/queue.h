@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * A bounded first-in first-out queue of pointers between the tasks of one loop. */
+ * A bounded first-in first-out queue of pointers between the tasks of one loop.
+ *
+ *     void *item;
+ *     while ((r = bk_queue_get(queue, &item)) > 0)
+ *         r = handle((struct job *)item); */
 #ifndef BECK_QUEUE_H
 #define BECK_QUEUE_H
 
@@ -8,8 +12,6 @@
 BK_BEGIN_DECLS
 
 typedef struct bk_queue bk_queue;
-
-#define BK_UNBOUNDED SIZE_MAX
 
 typedef struct bk_queue_opts {
     size_t limit;                  /* most items held; default 64; BK_UNBOUNDED for no limit */
@@ -31,7 +33,7 @@ BK_API int bk_queue_try_put(bk_queue *queue, void *item);
 /* Takes the oldest item.  Suspends while empty.
  * Returns 1 and *item; 0 when closed and drained; -ECANCELED, nothing taken. */
 BK_API int bk_queue_get(bk_queue *queue, void **item);
-/* -EAGAIN when empty. */
+/* 1, 0 when closed and drained, -EAGAIN when empty.  Never suspends. */
 BK_API int bk_queue_try_get(bk_queue *queue, void **item);
 
 /* No more puts (waiting ones fail with -BK_ECLOSED); what is inside can still be got.  Idempotent.
@@ -41,7 +43,8 @@ BK_API bool bk_queue_closed(const bk_queue *queue);
 BK_API size_t bk_queue_len(const bk_queue *queue);
 
 /* Counted work, as with asyncio's queue: every item put counts as unfinished until somebody says
- * task_done; join suspends until none is.  task_done returns -EINVAL when called once too often. */
+ * task_done, also when closing.  task_done returns 0, or -EINVAL when called once too often; join
+ * suspends until nothing is unfinished and returns 0, -ECANCELED or -BK_ECLOSED (freed). */
 BK_API int bk_queue_task_done(bk_queue *queue);
 BK_API int bk_queue_join(bk_queue *queue);
 

@@ -29,9 +29,10 @@ typedef struct bk_run_opts {
     /* "uring", "epoll", or NULL: the environment's BECK_BACKEND, else io_uring where the kernel
      * allows it and epoll everywhere else. */
     const char *backend;
-    /* BK_CLOCK_VIRTUAL: when every task waits for time alone, the clock jumps to the next deadline
-     * instead of sleeping (for tests).  Default: the environment's BECK_CLOCK=virtual|real, else
-     * real. */
+    /* BK_CLOCK_VIRTUAL, for tests: time starts at 0 and stands still while a task is ready, a
+     * thread runs a bk_to_thread call, or input and output are under way; when nothing but a
+     * deadline is left, the clock jumps to it instead of sleeping.  Default: the environment's
+     * BECK_CLOCK=virtual|real, else real. */
     enum bk_clock clock;
     /* Stack of a task in bytes, rounded up to a power of two; default 64 KiB.  A task touches only
      * the pages it uses. */
@@ -44,17 +45,21 @@ typedef struct bk_run_opts {
      * program has not set a handler of its own, the first SIGINT or SIGTERM cancels the main task,
      * a second one ends the process at once, and SIGUSR1 prints bk_dump to stderr. */
     bool no_signals;
-    /* Called in the loop thread for each failure that nobody saw.  NULL: one line on stderr. */
+    /* Called in the loop thread for each failure that nobody saw (bk_task_wait, bk_task_result and
+     * the end of a group are ways to see one), at the latest when the run ends.  NULL: one line on
+     * stderr. */
     void (*on_error)(void *ctx, const bk_error_report *report);
     void *on_error_ctx;
 } bk_run_opts;
 
 /* Runs main(ctx) as the first task of a new event loop in this thread, and returns when it and
  * every task it left behind have ended: remaining tasks are cancelled, then waited for, failures
- * nobody saw go to on_error, the threads for blocking calls finish.  opts: NULL for defaults.
+ * nobody saw go to on_error, the threads for blocking calls finish.
  * Returns main's result, or:
  * -BK_EINTERRUPTED  a signal cancelled main, and it ended with -ECANCELED
- * -EDEADLK          every task waited for something that could never happen (report on stderr)
+ * -EDEADLK          every task waited for another: a report went to stderr, and the tasks were
+ *                   cancelled.  (Input and output, deadlines, open signals, threads, channels and a
+ *                   main task in bk_sleep_forever count as something that may still happen.)
  * -EBUSY            a loop already runs in this thread
  * -ENOMEM, -EINVAL, -ENOSYS  the loop could not be set up (bk_errmsg says why). */
 BK_API int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts);
@@ -62,8 +67,8 @@ BK_API int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts);
 /* The running loop of this thread, NULL outside bk_run.  Valid until that bk_run returns. */
 BK_API bk_loop *bk_loop_current(void);
 
-/* The loop's clock: CLOCK_MONOTONIC, or the virtual clock of a test run.  Outside bk_run:
- * CLOCK_MONOTONIC. Any thread. */
+/* The loop's clock: CLOCK_MONOTONIC, or the virtual clock of a test run.  On a thread without a
+ * loop, those of bk_to_thread included, it is CLOCK_MONOTONIC always.  Any thread. */
 BK_API bk_time bk_now(void);
 
 /* What this build runs on.  Strings are static or live as long as the loop. */

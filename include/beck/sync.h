@@ -3,9 +3,9 @@
  *
  * All are fair (first come, first served), hand over directly to the longest waiter, and lose
  * nothing to a cancel: a waiter that was granted something before its cancel returns 0 and sees the
- * cancel at its next call. They belong to the loop that uses them: loop thread only.  Freeing one
- * while tasks wait on it wakes them with -ECANCELED.  Names (copied, cut at 31 bytes, NULL for
- * none) appear in bk_dump. */
+ * cancel at its next call.  They belong to the loop that uses them: loop thread only.  Freeing one
+ * while tasks wait on it wakes them with -BK_ECLOSED.  Names (cut at 31 bytes, NULL for none)
+ * appear in bk_dump.  new fails with -ENOMEM alone. */
 #ifndef BECK_SYNC_H
 #define BECK_SYNC_H
 
@@ -20,14 +20,15 @@ BK_API void bk_event_free(bk_event **event);
 BK_API void bk_event_set(bk_event *event);
 BK_API void bk_event_clear(bk_event *event);
 BK_API bool bk_event_is_set(const bk_event *event);
-/* Returns 0 once set (at once when it is), or -ECANCELED. */
+/* Returns 0 once set (at once when it is), -ECANCELED or -BK_ECLOSED. */
 BK_API int bk_event_wait(bk_event *event);
 
 /* Not re-entrant. */
 typedef struct bk_lock bk_lock;
 BK_API int bk_lock_new(bk_lock **out, const char *name);
 BK_API void bk_lock_free(bk_lock **lock);
-/* Returns 0 with the lock held, -ECANCELED without, -EDEADLK when the caller holds it. */
+/* Returns 0 with the lock held; without it -ECANCELED, -BK_ECLOSED, or -EDEADLK when the caller
+ * holds it already. */
 BK_API int bk_lock_acquire(bk_lock *lock);
 /* Returns 0, or -EBUSY when it is held or waited for.  Never suspends. */
 BK_API int bk_lock_try_acquire(bk_lock *lock);
@@ -40,9 +41,11 @@ typedef struct bk_sem bk_sem;
  * bound. */
 BK_API int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name);
 BK_API void bk_sem_free(bk_sem **sem);
+/* Takes a permit.  Returns 0, -ECANCELED or -BK_ECLOSED. */
 BK_API int bk_sem_acquire(bk_sem *sem);
 /* -EAGAIN when no permit is free or others wait. */
 BK_API int bk_sem_try_acquire(bk_sem *sem);
+/* Returns 0, or -EOVERFLOW beyond max. */
 BK_API int bk_sem_release(bk_sem *sem);
 BK_API size_t bk_sem_value(const bk_sem *sem);
 
@@ -55,6 +58,7 @@ BK_API void bk_cond_free(bk_cond **cond);
  * Returns 0 or -ECANCELED, in both cases with the lock held; a notify taken by a cancelled waiter
  * goes to the next. */
 BK_API int bk_cond_wait(bk_cond *cond);
+/* Wakes the n longest waiting, or all.  Returns 0 or -EPERM. */
 BK_API int bk_cond_notify(bk_cond *cond, size_t n);
 BK_API int bk_cond_notify_all(bk_cond *cond);
 

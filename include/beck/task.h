@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Tasks: start, wait, cancel; sleep, timeouts, shields; gather and wait for several.
  *
- * Cancellation is level-triggered: once a task is cancelled, every suspending call in it returns
- * -ECANCELED until the task ends (or bk_uncancel says otherwise), so a lost return code cannot
- * swallow it.  Where a call has already taken something (an item, bytes, a connection, a lock), it
- * returns that, and the cancel shows at the next call.  Cleanup that must wait runs inside
- * bk_shield.
+ * Suspending: while a task waits in a beck call, the others run.  A call that has what it needs
+ * returns at once, without letting others run (a queue with an item, a line already received); only
+ * bk_yield and the sleeps always give way.  A loop that never has to wait yields now and then.
  *
- * Everything here is for the loop thread unless a comment says otherwise. */
+ * Cancelling is level-triggered: once a task is cancelled, every suspending call in it returns
+ * -ECANCELED until the task ends, the scope that cancelled it ends, or bk_uncancel says otherwise;
+ * so a lost return code cannot swallow it.  Where a call has already taken something (an item,
+ * bytes, a connection, a lock), it returns that, and the cancel shows at the next call.  Cleanup
+ * that must wait runs inside bk_shield.
+ *
+ * Everything here is for the loop thread. */
 #ifndef BECK_TASK_H
 #define BECK_TASK_H
 
@@ -19,21 +23,29 @@ BK_BEGIN_DECLS
 typedef struct bk_task bk_task;
 
 typedef struct bk_task_opts {
-    const char *name;  /* copied, cut at 31 bytes; default: the body's function name when known */
+    const char *name;  /* cut at 31 bytes; default: the body's function name when known */
     size_t stack_size; /* default bk_run_opts.stack_size */
 } bk_task_opts;
 
 /* Starts fn(ctx) as a free-standing task.  It first runs at the caller's next suspension, after
- * tasks started before it; the run owns it, cancels it when main ends, and reports its failure if
- * nobody waits. out: NULL, or filled with a handle (NULL on entry) to wait for, cancel, and free
- * with bk_task_free. ctx must outlive the task: prefer a group, which cannot outlive its function.
+ * tasks started before it.  The run owns it: it cancels it when main ends, and reports its failure
+ * if nobody sees it.  ctx must outlive the task: prefer a group, which cannot outlive its function.
+ * out: NULL, or filled with a handle to wait for and cancel the task.
  * Errors: -ENOMEM, -EAGAIN over bk_run_opts.max_tasks.  Does not suspend. */
 BK_API int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts);
 
-/* Waits until task has ended, and puts its result into *result (NULL to drop it).
- * Returns 0, or -ECANCELED when the caller was cancelled meanwhile: the cancel was passed on to
- * task and task has ended (its result is in *result all the same).  -EDEADLK: a task waited for
- * itself. */
+/* ---- Handles: all of them end with the run ---- */
+
+/* One more handle of a task, also of a borrowed one.  Returns task. */
+BK_API bk_task *bk_task_ref(bk_task *task);
+
+/* Gives a handle back and empties *task; the task itself runs on.  NULL is fine. */
+BK_API void bk_task_free(bk_task **task);
+
+/* Waits until task has ended, and puts its result into *result (NULL to drop it); its failure
+ * counts as seen.  At once, without a suspension, when it has ended already. Returns 0; -ECANCELED
+ * when the caller was cancelled meanwhile: the cancel was passed on to task, and task has ended
+ * (its result is in *result all the same); -EDEADLK: a task waited for itself. */
 BK_API int bk_task_wait(bk_task *task, int *result);
 
 /* As bk_task_wait, but a cancel of the caller stops only the waiting: returns -ECANCELED at once,
@@ -44,41 +56,45 @@ BK_API int bk_task_wait_shielded(bk_task *task, int *result);
  * started never runs its body.  Returns 1, or 0 when it had already ended.  Does not suspend. */
 BK_API int bk_task_cancel(bk_task *task);
 
-/* Gives the handle back and empties *task; the task itself runs on.  NULL is fine. */
-BK_API void bk_task_free(bk_task **task);
-
 BK_API bool bk_task_done(const bk_task *task);
-/* The result of a task that has ended; -EINPROGRESS before. */
+/* The result of a task that has ended, which counts as seen; -EINPROGRESS before. */
 BK_API int bk_task_result(const bk_task *task);
-/* Ended because of a cancel: its result is -ECANCELED. */
+/* It has ended because of a cancel: its result is -ECANCELED. */
 BK_API bool bk_task_cancelled(const bk_task *task);
 /* The detail text of a failed task, "" if none.  Valid while the handle is. */
 BK_API const char *bk_task_errmsg(const bk_task *task);
+/* Valid until the next bk_task_set_name. */
 BK_API const char *bk_task_name(const bk_task *task);
 BK_API void bk_task_set_name(bk_task *task, const char *name);
+/* 1 for the main task, then counting up. */
 BK_API uint64_t bk_task_id(const bk_task *task);
 
-/* The running task: borrowed, NULL outside tasks. */
+/* The running task, borrowed: valid until it ends (bk_task_ref keeps it).  NULL outside tasks. */
 BK_API bk_task *bk_task_current(void);
 /* Tasks alive on this loop, the running one included. */
 BK_API size_t bk_task_count(void);
 
-/* How many cancel requests the running task has had, less those taken back. */
+/* How many bk_task_cancel requests the running task has had, less those taken back.  What a timeout
+ * or an aborting group does is not counted; it ends with its scope.  Inside bk_shield the requests
+ * are held back but counted. */
 BK_API int bk_cancelling(void);
-/* Takes back one cancel request of the running task; at zero, suspending calls work again.
- * Returns the number left. */
+/* Takes back one request; at zero, suspending calls work again.  Returns the number left. */
 BK_API int bk_uncancel(void);
+
+/* ---- Time ---- */
 
 /* Lets every other ready task run once.  Returns 0 or -ECANCELED. */
 BK_API int bk_yield(void);
-/* Suspends for a time; zero or less is bk_yield.  Returns 0 or -ECANCELED; -ENOMEM. */
+/* Suspends for a time; zero or less is bk_yield.  Returns 0, -ECANCELED or -ENOMEM. */
 BK_API int bk_sleep(bk_duration duration);
 BK_API int bk_sleep_until(bk_time when);
 /* Suspends until cancelled: returns -ECANCELED. */
 BK_API int bk_sleep_forever(void);
 
-/* Runs fn(ctx) in the calling task with cancels held back until it returns: for cleanup that must
- * wait. Timeouts opened inside still work.  Returns fn's result. */
+/* ---- Scopes ---- */
+
+/* Runs fn(ctx) in the calling task with cancels from outside held back until it returns: for
+ * cleanup that must wait.  Timeouts and groups opened inside work as ever.  Returns fn's result. */
 BK_API int bk_shield(bk_fn *fn, void *ctx);
 
 /* Runs fn(ctx) in the calling task, cancelling it (not its caller) after a time.
@@ -95,16 +111,20 @@ BK_API int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit);
  *         r = talk_to_the_peer();
  *     return bk_timeout_close(&limit, r);
  *
- * Scopes nest: close in reverse order, in the task that opened them. */
+ * When it strikes, the task is cancelled until the scope is closed.  A limit of zero or less
+ * strikes at the next suspension; bk_forever() never does.  Scopes nest: close them in reverse
+ * order, in the task that opened them.  When several have struck, the outermost says -ETIMEDOUT. */
 typedef struct bk_timeout bk_timeout;
 BK_API int bk_timeout_open(bk_timeout **out, bk_duration limit);
 BK_API int bk_timeout_open_at(bk_timeout **out, bk_time deadline);
 /* Moves the deadline.  -EINVAL when it has already struck. */
 BK_API int bk_timeout_reschedule(bk_timeout *timeout, bk_time deadline);
 BK_API bool bk_timeout_expired(const bk_timeout *timeout);
-/* Ends the scope and empties *timeout.  Returns r, but -ETIMEDOUT for an -ECANCELED that this scope
- * caused. */
+/* Ends the scope and empties *timeout; NULL is fine.  Returns r, but -ETIMEDOUT for an -ECANCELED
+ * that this scope alone caused. */
 BK_API int bk_timeout_close(bk_timeout **timeout, int r);
+
+/* ---- Several at once ---- */
 
 /* One piece of work for bk_gather. */
 typedef struct bk_call {
@@ -120,16 +140,16 @@ typedef struct bk_gather_opts {
 
 /* Runs every call as a task of its own, at the same time, and waits for all of them; results are in
  * calls[i].result.  When one fails, the others are cancelled and waited for.
- * Returns 0, or the first failure (with collect: 0 even then), -ECANCELED when the caller was
- * cancelled (so were the calls), -ENOMEM. */
+ * Returns 0; the first failure (with collect: 0 even then); -ECANCELED when the caller was
+ * cancelled (so were the calls); -ENOMEM. */
 BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
 
 enum bk_wait_until { BK_ALL_COMPLETED, BK_FIRST_COMPLETED, BK_FIRST_ERROR };
 
 /* Waits for tasks without cancelling or failing with them: until all have ended, one has, or one
- * has failed (cancelled ones do not count), or the limit has passed.  Look at bk_task_done of each
- * afterwards. limit: bk_forever() for none.  Returns how many have ended, or -ECANCELED (the tasks
- * run on), -EINVAL when n is 0. */
+ * has failed (cancelled ones do not count), or the limit has passed (bk_forever() for none).  Look
+ * at bk_task_done of each afterwards. Returns how many have ended; -ECANCELED (the tasks run on);
+ * -EINVAL when n is 0; -ENOMEM. */
 BK_API int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit);
 
 BK_END_DECLS

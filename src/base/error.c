@@ -64,6 +64,22 @@ void bki_error_slot_adopt(const struct bki_error_slot *from)
     set_text(bki_error_slot_text(from));
 }
 
+void bki_error_slot_copy(struct bki_error_slot *to, const struct bki_error_slot *from)
+{
+    if (!from->text)
+        return;
+    to->text = bki_alloc(BKI_ERROR_TEXT_SIZE);
+    if (to->text)
+        memcpy(to->text, from->text, strlen(from->text) + 1);
+    else
+        to->text = no_detail;
+}
+
+void bki_error_slot_clear(void)
+{
+    set_text("");
+}
+
 /* A text cut in the middle of a UTF-8 sequence loses the whole sequence. */
 static void trim_cut_sequence(char *text, size_t len)
 {

@@ -28,6 +28,12 @@ void bki_error_slot_free(struct bki_error_slot *slot);
  */
 void bki_error_slot_adopt(const struct bki_error_slot *from);
 
+/* Gives `to`, an empty slot, a copy of the text in `from`. */
+void bki_error_slot_copy(struct bki_error_slot *to, const struct bki_error_slot *from);
+
+/* Sets the caller's detail to "": for a failure that has none of its own. */
+void bki_error_slot_clear(void);
+
 /* The text in a slot; "" when there is none. */
 const char *bki_error_slot_text(const struct bki_error_slot *slot);
 

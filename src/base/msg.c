@@ -241,6 +241,11 @@ int bk_msg_slice(bk_msg **out, bk_msg *msg, size_t offset, size_t len)
     return 0;
 }
 
+int bk_msg_share(bk_msg **out, bk_msg *msg)
+{
+    return bk_msg_slice(out, msg, 0, bk_msg_len(msg));
+}
+
 char *bk_msg_data(bk_msg *msg)
 {
     return bki_msg_data(msg);

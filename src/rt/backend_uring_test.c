@@ -77,8 +77,40 @@ static void check_full_ring(bool settled, bool arrive_first)
     close_loop();
 }
 
+/* What was cancelled before the kernel saw it is complete, and no poll waits for it. */
+static void check_cancel_in_line(void)
+{
+    enum { MANY = 1500 };
+    static struct bki_fd f[MANY];
+    static struct probe p[MANY];
+    CHECK_EQ(open_loop(), 0);
+    int n = room_for_files(MANY), efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    CHECK(n == MANY);
+    refuse_submit = true;
+    for (int i = 0; i < n; i++) {
+        bki_fd_init(&f[i], fcntl(efd, F_DUPFD_CLOEXEC, 0), false);
+        p[i] = poll_op(&f[i], POLLIN);
+        CHECK_EQ(start(&p[i]), 0);
+    }
+    for (int i = 1024; i < n; i++)
+        be->cancel(&loop, &p[i].op);
+    CHECK_EQ(be->poll(&loop, -1), 0);
+    refuse_submit = false;
+    for (int i = 1024; i < n; i++)
+        CHECK(p[i].n_done == 1 && p[i].op.result == -ECANCELED);
+    CHECK_EQ(p[0].n_done, 0);
+    CHECK_EQ(eventfd_write(efd, 1), 0);
+    for (int i = 0; i < n; i++) {
+        CHECK(await(&p[i]));
+        be->close_fd(&loop, &f[i]);
+    }
+    close(efd);
+    close_loop();
+}
+
 static void test_full_ring(void)
 {
+    check_cancel_in_line();
     for (int i = 0; i < 4; i++)
         check_full_ring(i & 1, i & 2);
     refuse_submit = false;

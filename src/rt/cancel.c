@@ -22,6 +22,14 @@ void bki_cancel_lower(struct bki_cancel_frame *frame)
     frame->pending--;
 }
 
+int bki_tell_cancel(struct bk_task *self)
+{
+    self->cancel_seen = true;
+    /* A cancel has no detail, and that of an older failure would mislead. */
+    bki_error_slot_clear();
+    return -ECANCELED;
+}
+
 int bk_task_cancel(bk_task *task)
 {
     if (task->state == BKI_DONE)
@@ -100,7 +108,7 @@ static int close_scope(struct bk_timeout *timeout, int r)
     /* Another cancel in force (an outer scope's, a request) wins: the scope that caused it will say
      * so. */
     if (r == -ECANCELED && timeout->frame->pending == 0)
-        return -ETIMEDOUT;
+        return bk_fail(-ETIMEDOUT, "not done within the time limit");
     return r;
 }
 
@@ -150,7 +158,7 @@ int bk_timeout_close(bk_timeout **timeout, int r)
 int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit)
 {
     if (limit.ns <= 0)
-        return -ETIMEDOUT;
+        return bk_fail(-ETIMEDOUT, "no time is left");
     struct bk_timeout scope;
     int r = open_scope(&scope, bk_time_add(bk_now(), limit).ns);
     if (r < 0)

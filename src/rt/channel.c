@@ -13,8 +13,9 @@
 
 #define DEFAULT_LIMIT 64
 
-/* One mutex guards the ring and both lines.  Receivers wait only while the ring is empty, senders only
- * while it is full, and a message goes straight to the longest waiter, so nobody is woken in vain. */
+/* One mutex guards the ring and both lines.  Receivers wait only while the ring is empty, senders
+ * only while it is full, and a message goes straight to the longest waiter, so nobody is woken in
+ * vain. */
 struct bk_channel {
     pthread_mutex_t mutex;
     struct bki_ring ring;
@@ -26,9 +27,10 @@ struct bk_channel {
     char name[BKI_NAME_MAX];
 };
 
-/* A call that waits; lives in its frame.  Leaving the line, under the mutex, settles it: msg and result are
- * final.  The waker then lets it go without the mutex.  A thread sleeps on `free_to_go` itself.  A task is
- * woken by a post to its loop, and must not leave the frame before that post has arrived. */
+/* A call that waits; lives in its frame.  Leaving the line, under the mutex, settles it: msg and
+ * result are final.  The waker then lets it go without the mutex.  A thread sleeps on `free_to_go`
+ * itself.  A task is woken by a post to its loop, and must not leave the frame before that post has
+ * arrived. */
 struct waiter {
     struct bki_list link;
     bk_msg *msg; /* offered by a sender, handed to a receiver */
@@ -46,7 +48,8 @@ static void describe_channel(const void *object, char *buf, size_t size)
     pthread_mutex_lock(&channel->mutex);
     size_t len = bki_ring_len(&channel->ring);
     pthread_mutex_unlock(&channel->mutex);
-    snprintf(buf, size, "%s(%zu of %zu)", bki_name_quoted(channel->name, name), len, channel->limit);
+    snprintf(buf, size, "%s(%zu of %zu)", bki_name_quoted(channel->name, name), len,
+             channel->limit);
 }
 
 static const struct bki_wait_kind send_kind = {
@@ -68,7 +71,8 @@ int bk_channel_new(bk_channel **out, const bk_channel_opts *opts)
     }
     pthread_mutexattr_t attr;
     pthread_mutexattr_init(&attr);
-    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP); /* held for a few instructions only */
+    /* It is held for a few instructions only: worth a short spin. */
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
     pthread_mutex_init(&channel->mutex, &attr);
     pthread_mutexattr_destroy(&attr);
     bki_list_init(&channel->senders);
@@ -111,7 +115,8 @@ void bk_channel_free(bk_channel **channel)
 
 /* ---- Waiting and being woken ---- */
 
-/* How often a thread looks again before it goes to sleep: a few microseconds, less than a sleep costs. */
+/* How often a thread looks again before it goes to sleep: a few microseconds, less than a sleep
+ * costs. */
 #define SPINS 500
 
 static void pause_briefly(void)
@@ -152,8 +157,8 @@ static void arrive(struct bki_post *post, struct bk_loop *loop)
     bki_wake(w->task);
 }
 
-/* Wakes a settled waiter (NULL: nothing to do).  A thread may have left its frame as soon as the word is
- * set: the wake-up then meets an address where nobody sleeps. */
+/* Wakes a settled waiter (NULL: nothing to do).  A thread may have left its frame as soon as the
+ * word is set: the wake-up then meets an address where nobody sleeps. */
 static void let_go(struct waiter *w)
 {
     if (!w)
@@ -174,9 +179,10 @@ static void wait_thread(struct waiter *w)
         futex_wait(&w->free_to_go, 0);
 }
 
-/* A cancel takes the waiter out of the line, unless another thread was first: then its post is on the way
- * and the call has done what it was asked. */
-static void wait_task(struct bk_channel *channel, struct waiter *w, const struct bki_wait_kind *kind)
+/* A cancel takes the waiter out of the line, unless another thread was first: then its post is on
+ * the way and the call has done what it was asked. */
+static void wait_task(struct bk_channel *channel, struct waiter *w,
+                      const struct bki_wait_kind *kind)
 {
     struct bki_cancel_told told = bki_cancel_told_save();
     while (!w->arrived) {
@@ -256,7 +262,7 @@ static int send_msg(struct bk_channel *channel, bk_msg **msg, bool may_wait)
     }
     if (r == 0)
         *msg = NULL;
-    return r;
+    return r == -BK_ECLOSED ? bk_fail(r, "the channel is closed") : r;
 }
 
 int bk_channel_send(bk_channel *channel, bk_msg **msg)

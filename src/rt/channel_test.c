@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Channels: order, limits, close and cancel within one loop; then loops and plain threads against each other. */
+ * Channels: order, limits, close and cancel within one loop; then loops and plain threads against
+ * each other. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -136,7 +137,8 @@ LOOP_TEST(test_receivers_in_order)
 LOOP_TEST(test_senders_in_order)
 {
     bk_channel *c = channel_of(1);
-    struct call s1 = {.channel = c, .n = 1}, s2 = {.channel = c, .n = 2}, s3 = {.channel = c, .n = 3};
+    struct call s1 = {.channel = c, .n = 1}, s2 = {.channel = c, .n = 2},
+                s3 = {.channel = c, .n = 3};
     bk_task *t1 = start(do_send, &s1), *t2 = start(do_send, &s2), *t3 = start(do_send, &s3);
     let_run(1);
     CHECK(strstr(dump_text(), "waits for channel send 'link' (1 of 1), since"));
@@ -173,7 +175,8 @@ LOOP_TEST(test_close)
     bk_channel_free(&d);
 }
 
-/* The last reference given back while calls wait: as a close, and the memory goes with the last call. */
+/* The last reference given back while calls wait: as a close, and the memory goes with the last
+ * call. */
 LOOP_TEST(test_free_wakes_waiters)
 {
     bk_channel *c = channel_of(1), *d = channel_of(1);
@@ -191,7 +194,8 @@ LOOP_TEST(test_free_wakes_waiters)
     CHECK_EQ(finish(&tr), 0);
 }
 
-/* A message and a cancel in one turn: the message is received, whichever came first, unless the receiver ran in between. */
+/* A message and a cancel in one turn: the message is received, whichever came first, unless the
+ * receiver ran in between. */
 static void recv_and_cancel(bool cancel_first)
 {
     bk_channel *c = channel_of(2);
@@ -250,7 +254,8 @@ static int timed_recv(void *ctx)
     return bk_channel_recv(ctx, &msg);
 }
 
-/* Virtual time passes although another thread could send: nothing of the loop's own is under way. */
+/* Virtual time passes although another thread could send: nothing of the loop's own is under way.
+ */
 LOOP_TEST(test_timeout)
 {
     bk_channel *c = channel_of(1);
@@ -339,7 +344,8 @@ static void threads_and_loops(size_t limit)
     for (int i = 0; i < THREADS + LOOPS; i++) {
         int n = i < THREADS ? i : i - THREADS;
         CHECK_EQ(pthread_create(&threads[i], NULL, i < THREADS ? net_thread : net_loop,
-                                (void *)(intptr_t)n), 0);
+                                (void *)(intptr_t)n),
+                 0);
     }
     for (int i = 0; i < THREADS + LOOPS; i++) {
         void *result = NULL;
@@ -362,7 +368,8 @@ static void test_threads_and_loops_limit_1(void)
     threads_and_loops(1);
 }
 
-/* A thread sends while the loop's receivers are cancelled again and again: what was sent is received or still inside. */
+/* A thread sends while the loop's receivers are cancelled again and again: what was sent is
+ * received or still inside. */
 enum { CANCELS = 20000 };
 
 static atomic_int n_received;

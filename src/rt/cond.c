@@ -5,7 +5,8 @@
 #include "base/alloc.h"
 #include "rt/sync.h"
 
-/* A wait looks at the condition and at the lock again after it was woken, so it keeps both in memory. */
+/* A wait looks at the condition and at the lock again after it was woken, so it keeps both in
+ * memory. */
 struct bk_cond {
     struct bki_list waiters;
     struct bk_lock *lock;
@@ -51,7 +52,7 @@ void bk_cond_free(bk_cond **cond)
     if (!c)
         return;
     c->freed = true;
-    bki_grant_all(&c->waiters, -ECANCELED);
+    bki_grant_all(&c->waiters, -BK_ECLOSED);
     cond_unref(c);
 }
 
@@ -81,7 +82,7 @@ int bk_cond_wait(bk_cond *cond)
             bki_grant_first(&cond->waiters, 0);
     }
     cond_unref(cond);
-    return locked < 0 ? locked : r;
+    return locked < 0 ? bki_fail_freed(locked, "lock") : bki_fail_freed(r, "condition");
 }
 
 int bk_cond_notify(bk_cond *cond, size_t n)

@@ -94,7 +94,8 @@ LOOP_TEST(test_wait_cancel)
     teardown(&s);
 }
 
-/* The lock is contested when the cancel comes, and a second cancel comes while the waiter queues for it. */
+/* The lock is contested when the cancel comes, and a second cancel comes while the waiter queues
+ * for it. */
 LOOP_TEST(test_wait_cancel_contested)
 {
     struct shared s;
@@ -222,8 +223,8 @@ static int consumer(void *ctx)
     return r;
 }
 
-/* A notify and a cancel for the same waiter, the cancel coming before or while it takes the lock again: another waiter gets
- * the notify. */
+/* A notify and a cancel for the same waiter, the cancel coming before or while it takes the lock
+ * again: another waiter gets the notify. */
 static void cancelled_wakeup(bool relocking)
 {
     struct shared s;
@@ -279,7 +280,7 @@ LOOP_TEST(test_free_wakes_waiters)
     bk_task *t1 = start(wait_for_it, &u1);
     let_run(1);
     bk_cond_free(&s.cond);
-    CHECK_EQ(finish(&t1), -ECANCELED);
+    CHECK_EQ(finish(&t1), -BK_ECLOSED);
     CHECK(bk_lock_held(s.lock)); /* by the waiter */
     bk_lock_free(&s.lock);
 }
@@ -304,7 +305,7 @@ LOOP_TEST(test_free_both)
             bk_lock_free(&s.lock);
         bk_cond_free(&s.cond);
         bk_lock_free(&s.lock);
-        CHECK_EQ(finish(&t1), -ECANCELED);
+        CHECK_EQ(finish(&t1), -BK_ECLOSED);
     }
 }
 
@@ -319,7 +320,7 @@ LOOP_TEST(test_free_both_while_relocking)
     CHECK_EQ(bk_cond_notify(s.cond, 1), 0);
     let_run(1);
     teardown(&s);
-    CHECK_EQ(finish(&t1), -ECANCELED);
+    CHECK_EQ(finish(&t1), -BK_ECLOSED);
 }
 
 LOOP_TEST(test_dump)

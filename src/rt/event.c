@@ -36,7 +36,7 @@ void bk_event_free(bk_event **event)
     *event = NULL;
     if (!e)
         return;
-    bki_grant_all(&e->waiters, -ECANCELED);
+    bki_grant_all(&e->waiters, -BK_ECLOSED);
     bki_free(e);
 }
 
@@ -66,5 +66,5 @@ int bk_event_wait(bk_event *event)
     struct bki_waiter w;
     r = bki_wait(&event->waiters, &w, &event_kind, event);
     /* The wake-up took nothing away from anybody: a cancel of the same turn shows at once. */
-    return r < 0 ? r : bki_check_cancel();
+    return r < 0 ? bki_fail_freed(r, "event") : bki_check_cancel();
 }

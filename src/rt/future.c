@@ -38,7 +38,7 @@ void bk_future_free(bk_future **future)
     *future = NULL;
     if (!f)
         return;
-    bki_grant_all(&f->waiters, -ECANCELED);
+    bki_grant_all(&f->waiters, -BK_ECLOSED);
     bki_free(f);
 }
 
@@ -109,8 +109,8 @@ int bk_future_wait(bk_future *future, int *result, void **value)
         return bki_fail_foreign("future");
     struct future_waiter fw;
     r = bki_wait(&future->waiters, &fw.w, &future_kind, future);
-    /* The outcome stays with the future: a cancel of the same turn shows at once and loses nothing. */
+    /* The outcome stays with the future, so a cancel of the same turn shows at once. */
     if (r < 0 || (r = bki_check_cancel()) < 0)
-        return r;
+        return bki_fail_freed(r, "future");
     return hand_out(fw.result, fw.w.value, result, value);
 }

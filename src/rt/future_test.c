@@ -89,7 +89,9 @@ LOOP_TEST(t09_waiters_in_order)
 {
     bk_future *future = NULL;
     CHECK_EQ(bk_future_new(&future), 0);
-    struct user u[3] = {{.future = future, .number = 1}, {.future = future, .number = 2}, {.future = future, .number = 3}};
+    struct user u[3] = {{.future = future, .number = 1},
+                        {.future = future, .number = 2},
+                        {.future = future, .number = 3}};
     bk_task *t[3];
     for (int i = 0; i < 3; i++)
         t[i] = start(wait_for_it, &u[i]);
@@ -186,7 +188,7 @@ LOOP_TEST(test_free_wakes_waiters)
     let_run(1);
     CHECK(strstr(dump_text(), "waits for future, since"));
     bk_future_free(&future);
-    CHECK_EQ(finish(&t1), -ECANCELED);
+    CHECK_EQ(finish(&t1), -BK_ECLOSED);
 }
 
 static int make_one(void *ctx)

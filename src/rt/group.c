@@ -21,6 +21,8 @@ struct bk_group {
     struct bki_list idle_line; /* waits for n == 0 */
     int first_failure;
     struct bki_error_slot error; /* its detail */
+    void (*on_failure)(void *ctx, bk_task *child, int result);
+    void *on_failure_ctx;
     bool keep_going;
     bool cancelled;    /* no more children */
     bool called_off;   /* cancelled by bk_group_cancel */
@@ -54,6 +56,8 @@ int bk_group_open(bk_group **out, const bk_group_opts *opts)
     bki_list_init(&group->idle_line);
     group->limit = opts->limit ? opts->limit : DEFAULT_LIMIT;
     group->keep_going = opts->keep_going;
+    group->on_failure = opts->on_failure;
+    group->on_failure_ctx = opts->on_failure_ctx;
     if (opts->name)
         snprintf(group->name, sizeof group->name, "%s", opts->name);
     *out = group;
@@ -161,14 +165,19 @@ void bk_group_cancel(bk_group *group)
     cancel_children(group);
 }
 
+/* The first failure is what close returns; on_failure sees all, and without it the later ones go
+ * the way of failures nobody waited for. */
 static void record_failure(struct bk_group *group, struct bk_task *task)
 {
-    task->was_observed = true;
-    if (group->failures++ > 0)
-        return;
-    group->first_failure = task->result;
-    group->error = task->error;
-    task->error.text = NULL;
+    if (group->failures++ == 0) {
+        task->was_observed = true;
+        group->first_failure = task->result;
+        bki_error_slot_copy(&group->error, &task->error);
+    }
+    if (group->on_failure) {
+        task->was_observed = true;
+        group->on_failure(group->on_failure_ctx, task, task->result);
+    }
 }
 
 void bki_group_child_done(struct bk_task *task)
@@ -226,6 +235,9 @@ static int outcome(struct bk_group *group, int r, int failure_before)
 {
     bool cancelled_outside = group->frame->pending > 0;
     bool own_failure = r < 0 && r != -ECANCELED;
+    /* What the opener tolerated does not hide how its own work ended. */
+    if (group->keep_going && r < 0 && !(r == -ECANCELED && group->called_off))
+        return r;
     if (failure_before < 0 || (group->first_failure < 0 && !own_failure)) {
         bki_error_slot_adopt(&group->error);
         return group->first_failure;
@@ -241,7 +253,6 @@ static int outcome(struct bk_group *group, int r, int failure_before)
 int bk_group_close(bk_group **group, int r)
 {
     struct bk_group *g = *group;
-    *group = NULL;
     if (!g)
         return r;
     int failure_before = g->first_failure;
@@ -256,6 +267,7 @@ int bk_group_close(bk_group **group, int r)
         bki_cancel_told_restore(told);
     else
         bki_check_cancel(); /* told now, when it came between the last child's end and here */
+    *group = NULL;          /* not before: children may reach the group through it */
     bki_error_slot_free(&g->error);
     bki_free(g);
     return r;

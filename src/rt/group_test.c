@@ -233,6 +233,72 @@ static void a_message_moves_into_its_task(void)
     CHECK_EQ(bytes, 0);
 }
 
+/* Children reach the group through the opener's pointer, also while it closes the group. */
+static int go_through_pointer(void *ctx)
+{
+    bk_sleep(bk_ms(1));
+    trace("%d", bk_group_go(*(bk_group **)ctx, nap, (void *)5, NULL));
+    return 0;
+}
+
+static int shared_pointer_main(void *ctx)
+{
+    (void)ctx;
+    bk_group *g = NULL;
+    bk_group_open(&g, NULL);
+    bk_group_go(g, go_through_pointer, &g, NULL);
+    int r = bk_group_close(&g, 0);
+    trace("%d", g == NULL);
+    return r;
+}
+
+static void close_empties_the_pointer_last(void)
+{
+    CHECK_EQ(trace_run(shared_pointer_main, NULL), 0);
+    CHECK_STR(trace_text(), "0 5 1");
+}
+
+static void note_failure(void *ctx, bk_task *child, int result)
+{
+    (void)ctx;
+    trace("%s:%d:%s", bk_task_name(child), result == -EIO, bk_task_errmsg(child));
+}
+
+static int on_failure_main(void *ctx)
+{
+    (void)ctx;
+    bk_group *g = NULL;
+    bk_task *t = NULL;
+    bk_group_open(&g, &(bk_group_opts){.keep_going = true, .on_failure = note_failure});
+    bk_group_go(g, fail_after, (void *)5, NULL);
+    bk_group_go_task(g, &t, fail_after, (void *)9, NULL);
+    int r = bk_sleep(bk_ms(20));
+    trace("%s", bk_task_errmsg(t));
+    bk_task_free(&t);
+    return bk_group_close(&g, r < 0 ? r : -ECANCELED);
+}
+
+static void on_failure_sees_each_and_handles_keep_the_detail(void)
+{
+    CHECK_EQ(trace_run(on_failure_main, NULL), -ECANCELED); /* keep_going: what the opener says */
+    CHECK_STR(trace_text(), "fail_after:1:failed after 5 ms fail_after:1:failed after 9 ms "
+                            "failed after 9 ms");
+}
+
+static void count_report(void *ctx, const bk_error_report *report)
+{
+    (void)ctx;
+    trace("report:%s", report->detail);
+}
+
+static void later_failures_are_reported(void)
+{
+    trace_reset();
+    bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = count_report};
+    CHECK_EQ(bk_run(keep_going_main, NULL, &opts), -EIO);
+    CHECK_STR(trace_text(), "report:failed after 10 ms 20 0 2 failed after 5 ms");
+}
+
 static int spawn_siblings(void *ctx)
 {
     bk_group *g = ctx;
@@ -348,6 +414,8 @@ CHECK_MAIN(TEST(t37_group_waits_for_children), TEST(t38_child_failure_cancels_si
            TEST(an_outside_cancel_reaches_the_children_and_comes_back),
            TEST(an_inner_failure_stays_inside_its_group), TEST(calling_a_group_off_is_no_failure),
            TEST(a_message_moves_into_its_task), TEST(children_may_start_siblings),
-           TEST(t23_gather_results_in_argument_order),
+           TEST(close_empties_the_pointer_last),
+           TEST(on_failure_sees_each_and_handles_keep_the_detail),
+           TEST(later_failures_are_reported), TEST(t23_gather_results_in_argument_order),
            TEST(gather_cancels_the_rest_or_collects_all),
            TEST(of_thousands_one_fails_and_each_sees_one_cancel))

@@ -7,12 +7,12 @@
 #include "base/alloc.h"
 #include "rt/rt.h"
 
-/* A stack of posts, newest first: a push is one compare-and-swap, and the loop takes all of it with one
- * exchange and turns it round.  Once closed, head is the mark below for good.
+/* A stack of posts, newest first: a push is one compare-and-swap, and the loop takes all of it with
+ * one exchange and turns it round.  Once closed, head is the mark below for good.
  *
- * Closing waits for the threads that are inside bki_inbox_post at that moment (n_posting), because they
- * may be about to wake the backend that is closed next.  The inbox itself stays until bki_inbox_free, so
- * that whoever comes in between is refused. */
+ * Closing waits for the threads that are inside bki_inbox_post at that moment (n_posting), because
+ * they may be about to wake the backend that is closed next.  The inbox itself stays until
+ * bki_inbox_free, so that whoever comes in between is refused. */
 struct bki_inbox {
     _Atomic(struct bki_post *) head;
     atomic_uint n_posting;
@@ -35,7 +35,8 @@ int bki_inbox_open(struct bk_loop *loop)
 
 void bki_loop_notify(struct bk_loop *loop, unsigned flag)
 {
-    /* Whoever raises the flag wakes; the loop lowers it before it looks, so a later caller raises it again. */
+    /* Whoever raises the flag wakes; the loop lowers it before it looks, so a later caller raises
+     * it again. */
     if (!(atomic_fetch_or(&loop->inbox_flags, flag) & flag))
         loop->backend->wake(loop);
 }
@@ -149,14 +150,12 @@ static void start_posted(struct bki_post *post, struct bk_loop *loop)
 int bk_go_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx)
 {
     if (atomic_load(&loop->inbox->ending))
-        return -BK_ECLOSED;
+        return bk_fail(-BK_ECLOSED, "the loop is ending");
     struct go_post *go = bki_alloc(sizeof *go);
     if (!go)
         return bk_fail(-ENOMEM, "no memory to start a task in another thread's loop");
-    *go = (struct go_post){.post.run = start_posted,
-                           .fn = fn,
-                           .ctx = ctx,
-                           .site = __builtin_return_address(0)};
+    *go = (struct go_post){
+        .post.run = start_posted, .fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
     int r = bki_inbox_post(loop, &go->post);
     if (r < 0)
         bki_free(go);

@@ -61,7 +61,8 @@ static int many_main(void *ctx)
     return r;
 }
 
-/* Each call runs once, each thread's in order, on the real and on the virtual clock; and all memory comes back. */
+/* Each call runs once, each thread's in order, on the real and on the virtual clock; and all memory
+ * comes back. */
 static void run_many(enum bk_clock clock)
 {
     memset(&many, 0, sizeof many);
@@ -257,7 +258,9 @@ static void note(void *ctx, const bk_error_report *report)
 static void test_failure_is_reported(void)
 {
     trace_reset();
-    CHECK_EQ(bk_run(too_many, NULL, &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL, .max_tasks = 1, .on_error = note}), 0);
+    CHECK_EQ(bk_run(too_many, NULL,
+                    &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL, .max_tasks = 1, .on_error = note}),
+             0);
     CHECK(strstr(trace_text(), "bk_go_threadsafe could not start its task: 1: max_tasks"));
 }
 

@@ -57,7 +57,7 @@ void bk_lock_free(bk_lock **lock)
         return;
     l->freed = true;
     l->held = false;
-    bki_grant_all(&l->waiters, -ECANCELED);
+    bki_grant_all(&l->waiters, -BK_ECLOSED);
     bki_lock_unref(l);
 }
 
@@ -98,13 +98,13 @@ int bk_lock_acquire(bk_lock *lock)
     if (lock->holder == bki_self()->id)
         return bk_fail(-EDEADLK, "the task holds this lock already");
     struct bki_waiter w;
-    return bki_wait(&lock->waiters, &w, &lock_kind, lock);
+    return bki_fail_freed(bki_wait(&lock->waiters, &w, &lock_kind, lock), "lock");
 }
 
 int bki_lock_retake(struct bk_lock *lock)
 {
     if (lock->freed)
-        return -ECANCELED;
+        return -BK_ECLOSED;
     if (!lock->held) {
         take(lock);
         return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Locks.  Tests named as in CPython's test_locks.LockTests show the same behaviour, except where cancellation
- * is level-triggered: a lock granted before the cancel is held, and the next call fails. */
+ * Locks.  Tests named as in CPython's test_locks.LockTests show the same behaviour, except where
+ * cancellation is level-triggered: a lock granted before the cancel is held, and the next call
+ * fails. */
 #include <pthread.h>
 
 #include <beck/sync.h>
@@ -85,7 +86,8 @@ LOOP_TEST(test_acquire_cancel)
     bk_lock_free(&lock);
 }
 
-/* A waiter that was cancelled before the release is passed over, even though it has not run since. */
+/* A waiter that was cancelled before the release is passed over, even though it has not run since.
+ */
 LOOP_TEST(test_cancel_race)
 {
     bk_lock *lock = NULL;
@@ -104,8 +106,8 @@ LOOP_TEST(test_cancel_race)
     bk_lock_free(&lock);
 }
 
-/* Cancel and release in one turn, in either order: the waiter holds the lock and sees the cancel at its next call, and
- * exactly one lock is taken. */
+/* Cancel and release in one turn, in either order: the waiter holds the lock and sees the cancel at
+ * its next call, and exactly one lock is taken. */
 static void both_orders(bool cancel_first)
 {
     bk_lock *lock = NULL;
@@ -179,7 +181,7 @@ LOOP_TEST(test_free_wakes_waiters)
     CHECK_EQ(bk_lock_release(lock), 0);
     bk_lock_free(&lock);
     CHECK_EQ(finish(&t1), 0); /* was granted it before */
-    CHECK_EQ(finish(&t2), -ECANCELED);
+    CHECK_EQ(finish(&t2), -BK_ECLOSED);
     CHECK_STR(trace_text(), "1");
 }
 

@@ -11,8 +11,8 @@
 #include "base/alloc.h"
 #include "rt/rt.h"
 
-/* One call.  The pool's mutex guards `state` and `abandoned`; the thread that runs it owns the rest until
- * its post has run in the loop, the loop before and after. */
+/* One call.  The pool's mutex guards `state` and `abandoned`; the thread that runs it owns the rest
+ * until its post has run in the loop, the loop before and after. */
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE };
 
 struct job {
@@ -35,7 +35,7 @@ struct bki_pool {
     pthread_cond_t more; /* jobs in the queue, or closing */
     struct bki_list queue;
     size_t n_queued;
-    unsigned n_free; /* threads that run no call: asleep on `more`, starting, or on their way to the queue */
+    unsigned n_free; /* threads that run no call: asleep on `more`, or on their way there */
     bool closing;
     unsigned n_threads, max_threads;
     pthread_t threads[];
@@ -105,7 +105,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Signals are for the program's own threads, but for those that a fault raises in the thread itself. */
+/* Signals are for the program's own threads, but for those that a fault raises in the thread
+ * itself. */
 static void block_signals(sigset_t *before)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
@@ -246,11 +247,8 @@ int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
     struct job *job = pool ? bki_alloc(sizeof *job) : NULL;
     if (!job)
         return bk_fail(-ENOMEM, "no memory for a call on another thread");
-    *job = (struct job){.post.run = come_back,
-                        .fn = fn,
-                        .ctx = ctx,
-                        .on_abandon = on_abandon,
-                        .task = bki_self()};
+    *job = (struct job){
+        .post.run = come_back, .fn = fn, .ctx = ctx, .on_abandon = on_abandon, .task = bki_self()};
     r = submit(pool, job);
     if (r < 0) {
         bki_free(job);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Blocking calls on the pool's threads: results, errors, limits, and a cancel in each state of a call. */
+ * Blocking calls on the pool's threads: results, errors, limits, and a cancel in each state of a
+ * call. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -37,7 +38,8 @@ static int pass(void *ctx)
     sem_post(&gate->running);
     while (sem_wait(&gate->go) < 0)
         ;
-    return gate->result < 0 ? bk_fail(gate->result, "the gate said %d", gate->result) : gate->result;
+    return gate->result < 0 ? bk_fail(gate->result, "the gate said %d", gate->result)
+                            : gate->result;
 }
 
 static void abandoned(void *ctx, int result)
@@ -75,7 +77,8 @@ static int other_thread(void *ctx)
     pthread_getname_np(pthread_self(), name, sizeof name);
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     bool ok = !pthread_equal(pthread_self(), *(pthread_t *)ctx) && strcmp(name, "beck-pool") == 0 &&
-              sigismember(&mask, SIGINT) && sigismember(&mask, SIGUSR1) && !sigismember(&mask, SIGSEGV);
+              sigismember(&mask, SIGINT) && sigismember(&mask, SIGUSR1) &&
+              !sigismember(&mask, SIGSEGV);
     return ok ? 42 : -1;
 }
 
@@ -178,7 +181,8 @@ static void test_max_threads(void)
     for (int i = 0; i < 3; i++)
         gate_init(&gates[i], 1 << i);
     trace_reset();
-    CHECK_EQ(bk_run(three_gates, gates, &(bk_run_opts){.max_threads = 2, .clock = BK_CLOCK_VIRTUAL}), 7);
+    CHECK_EQ(
+        bk_run(three_gates, gates, &(bk_run_opts){.max_threads = 2, .clock = BK_CLOCK_VIRTUAL}), 7);
     CHECK(strncmp(trace_text(), "busy third 0 ", 13) == 0);
 }
 
@@ -404,7 +408,8 @@ static void test_cancelled_after_the_end(void)
         struct quick_call quick_call = {.can_leave = i % 2};
         sem_init(&quick_call.done, 0, 0);
         CHECK_EQ(in_loop(cancel_quick, &quick_call), 0);
-        /* either it got the result, or it left and the call was abandoned: never both, never neither */
+        /* either it got the result, or it left and the call was abandoned: never both, never
+         * neither */
         bool abandoned_it = strcmp(trace_text(), "-125") == 0;
         CHECK(abandoned_it || strcmp(trace_text(), "5") == 0);
         CHECK_EQ(quick_call.n_left, abandoned_it);
@@ -428,7 +433,8 @@ static int64_t thread_cpu_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Work enough for the loop to fall asleep, and longer than the virtual clock waits for a descriptor. */
+/* Work enough for the loop to fall asleep, and longer than the virtual clock waits for a
+ * descriptor. */
 static int work_a_while(void *ctx)
 {
     (void)ctx;

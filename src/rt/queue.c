@@ -8,16 +8,17 @@
 
 #define DEFAULT_LIMIT 64
 
-/* Getters wait only while the ring is empty, putters only while it holds `limit`: in between nobody has
- * to be woken, and put and get are a few instructions.  The two bounds tell "in between" by one unsigned
- * comparison: with n items inside, n - 1 < bound fails for 0 (it wraps) as well as for the other end.
- * An item handed straight to a waiting getter passes through head and tail too, so tail counts all puts. */
+/* Getters wait only while the ring is empty, putters only while it holds `limit`: in between nobody
+ * has to be woken, and put and get are a few instructions.  The two bounds tell "in between" by one
+ * unsigned comparison: with n items inside, n - 1 < bound fails for 0 (it wraps) as well as for the
+ * other end. An item handed straight to a waiting getter passes through head and tail too, so tail
+ * counts all puts. */
 struct bk_queue {
     struct bki_ring ring;
-    size_t put_bound;    /* least of limit and slots, less one; 0 once closed */
-    size_t get_bound;    /* limit - 1 */
+    size_t put_bound; /* least of limit and slots, less one; 0 once closed */
+    size_t get_bound; /* limit - 1 */
     size_t limit;
-    size_t n_done;       /* task_done calls: tail - n_done are unfinished */
+    size_t n_done; /* task_done calls: tail - n_done are unfinished */
     struct bki_list getters, putters, joiners;
     bool closed;
     void (*free_item)(void *item);
@@ -95,6 +96,11 @@ void bk_queue_free(bk_queue **queue)
 
 /* ---- Put ---- */
 
+static int fail_closed(void)
+{
+    return bk_fail(-BK_ECLOSED, "the queue is closed");
+}
+
 static inline bool put_between(struct bk_queue *queue, void *item)
 {
     if (__builtin_expect(bki_ring_len(&queue->ring) - 1 >= queue->put_bound, 0))
@@ -107,7 +113,7 @@ static inline bool put_between(struct bk_queue *queue, void *item)
 static int put_now(struct bk_queue *queue, void *item)
 {
     if (queue->closed)
-        return -BK_ECLOSED;
+        return fail_closed();
     size_t len = bki_ring_len(&queue->ring);
     if (len == 0) {
         if (bki_line_is_foreign(&queue->getters))
@@ -139,7 +145,8 @@ static __attribute__((noinline)) int put_slowly(struct bk_queue *queue, void *it
     if (bki_line_is_foreign(&queue->putters))
         return bki_fail_foreign("queue");
     struct bki_waiter w = {.value = item};
-    return bki_wait(&queue->putters, &w, &put_kind, queue);
+    r = bki_wait(&queue->putters, &w, &put_kind, queue);
+    return r == -BK_ECLOSED ? fail_closed() : r;
 }
 
 int bk_queue_put(bk_queue *queue, void *item)
@@ -167,7 +174,7 @@ static inline bool get_between(struct bk_queue *queue, void **item)
     return true;
 }
 
-/* Everything a get can meet, short of waiting: 1, 0 when closed, -EAGAIN when it is empty, or an error. */
+/* Everything a get can meet, short of waiting: 1, 0 when closed, -EAGAIN when empty, or an error. */
 static int get_now(struct bk_queue *queue, void **item)
 {
     if (bki_ring_len(&queue->ring) == 0)
@@ -192,7 +199,7 @@ static __attribute__((noinline)) int get_slowly(struct bk_queue *queue, void **i
     r = bki_wait(&queue->getters, &w, &get_kind, queue);
     if (r == 1)
         *item = w.value;
-    return r;
+    return bki_fail_freed(r, "queue");
 }
 
 int bk_queue_get(bk_queue *queue, void **item)
@@ -250,5 +257,6 @@ int bk_queue_join(bk_queue *queue)
         return bki_fail_foreign("queue");
     struct bki_waiter w;
     r = bki_wait(&queue->joiners, &w, &join_kind, queue);
-    return r < 0 ? r : bki_check_cancel(); /* as with an event, nothing was taken */
+    /* As with an event, nothing was taken. */
+    return r < 0 ? bki_fail_freed(r, "queue") : bki_check_cancel();
 }

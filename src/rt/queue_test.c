@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Queues.  Tests named as in CPython's test_queues show the same behaviour, except where cancellation is
- * level-triggered: an item handed over before the cancel is returned, and the next call fails. */
+ * Queues.  Tests named as in CPython's test_queues show the same behaviour, except where
+ * cancellation is level-triggered: an item handed over before the cancel is returned, and the next
+ * call fails. */
 #include <stdlib.h>
 
 #include <beck/group.h>
@@ -196,7 +197,8 @@ LOOP_TEST(test_get_cancelled_race)
     bk_queue_free(&q);
 }
 
-/* The item and the cancel in one turn, in either order: the getter has the item, and no item is lost. */
+/* The item and the cancel in one turn, in either order: the getter has the item, and no item is
+ * lost. */
 static void get_and_cancel(bool cancel_first)
 {
     bk_queue *q = queue_of(0);
@@ -389,7 +391,8 @@ static int do_join(void *ctx)
     return r;
 }
 
-/* Items handed straight to a getter count as well; a joiner cancelled in the turn of the last task_done is cancelled. */
+/* Items handed straight to a getter count as well; a joiner cancelled in the turn of the last
+ * task_done is cancelled. */
 LOOP_TEST(test_join_counts_hand_overs)
 {
     bk_queue *q = queue_of(2);
@@ -482,7 +485,8 @@ static int get_boxed(void *ctx)
     return r;
 }
 
-/* What was handed over stays handed over, what is inside is freed in order, whoever waits is told. */
+/* What was handed over stays handed over, what is inside is freed in order, whoever waits is told.
+ */
 LOOP_TEST(test_free_wakes_waiters)
 {
     bk_queue *q = NULL;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * A first-in first-out array of pointers that wraps around; queues and channels keep their items in one.
+ * A first-in first-out array of pointers that wraps around; queues and channels keep their items in
+ * one.
  *
- * Invariants: head and tail count the items taken and put since the beginning, so tail - head are inside,
- * and item i lies in slots[i & mask]; the number of slots is a power of two. */
+ * Invariants: head and tail count the items taken and put since the beginning, so tail - head are
+ * inside, and item i lies in slots[i & mask]; the number of slots is a power of two. */
 #ifndef BECK_SRC_RT_RING_H
 #define BECK_SRC_RT_RING_H
 
@@ -14,7 +15,8 @@ struct bki_ring {
     size_t mask; /* number of slots, less one */
 };
 
-/* Gives an empty ring its first slots: all for a limit up to 1,024, some for a larger one.  0 or -ENOMEM. */
+/* Gives an empty ring its first slots: all for a limit up to 1,024, some for a larger one.  0 or
+ * -ENOMEM. */
 int bki_ring_init(struct bki_ring *ring, size_t limit);
 void bki_ring_free(struct bki_ring *ring);
 /* Doubles the slots; called when all are full.  0 or -ENOMEM, and nothing has changed. */

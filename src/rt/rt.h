@@ -133,6 +133,7 @@ struct bk_loop {
     size_t n_tasks;
     uint64_t next_task_id;
     bk_task *main_task;
+    struct bki_list ended;   /* tasks that have ended while somebody holds a handle */
     bool deadlocked;         /* nothing could wake any task: the run is being ended */
     int fatal;               /* the backend's error that ends the run, 0 */
     struct bki_fault *fault; /* the overflow reporter's signal stack */
@@ -161,14 +162,15 @@ static inline bool bki_in_task(void)
 
 /* ---- Park and wake ---- */
 
+/* Notes that the running task is told of a cancel, and returns -ECANCELED. */
+int bki_tell_cancel(struct bk_task *self);
+
 /* 0, or -ECANCELED when a cancel is in force for the running task. */
 static inline int bki_check_cancel(void)
 {
     struct bk_task *self = bki_self();
-    if (__builtin_expect(self->cancel_frame->pending != 0, 0)) {
-        self->cancel_seen = true;
-        return -ECANCELED;
-    }
+    if (__builtin_expect(self->cancel_frame->pending != 0, 0))
+        return bki_tell_cancel(self);
     return 0;
 }
 
@@ -248,6 +250,8 @@ struct bki_task_spec {
 };
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
 void bki_task_unref(struct bk_task *task);
+/* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed. */
+void bki_task_report_ended(struct bk_loop *loop);
 /* The task's name for people: its own, or its body's function name, in buf. */
 const char *bki_task_label(const struct bk_task *task, char *buf, size_t size);
 

@@ -77,6 +77,7 @@ static int loop_open(struct bk_loop **out, const bk_run_opts *opts)
         return bk_fail(-ENOMEM, "no memory for an event loop");
     apply_opts(loop, opts);
     bki_list_init(&loop->tasks);
+    bki_list_init(&loop->ended);
     loop->current = &loop->scheduler;
     loop->scheduler.loop = loop;
     loop->scheduler.cancel_frame = &loop->scheduler.cancel_root;
@@ -162,7 +163,7 @@ static int main_result(struct bk_loop *loop, int r)
     if (r < 0)
         bki_error_slot_adopt(&loop->main_task->error);
     if (r == -ECANCELED && loop->signal_seen)
-        return bk_fail(-BK_EINTERRUPTED, "stopped by %s", strsignal(loop->signal_seen));
+        return bk_fail(-BK_EINTERRUPTED, "stopped by SIG%s", sigabbrev_np(loop->signal_seen));
     return r;
 }
 
@@ -170,6 +171,7 @@ int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts)
 {
     if (bki_loop)
         return bk_fail(-EBUSY, "an event loop already runs in this thread");
+    bki_error_slot_clear();
     struct bk_loop *loop = NULL;
     int r = loop_open(&loop, opts);
     if (r < 0)
@@ -184,6 +186,7 @@ int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts)
     r = run_to_the_end(loop);
     bki_pool_close(loop);
     r = main_result(loop, r);
+    bki_task_report_ended(loop);
     if (loop->main_task->state == BKI_DONE)
         bki_task_unref(loop->main_task);
     loop_close(loop);

@@ -104,8 +104,7 @@ int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_
     if (w->granted)
         return w->result;
     bki_list_remove(&w->link);
-    w->task->cancel_seen = true;
-    return -ECANCELED;
+    return bki_tell_cancel(w->task);
 }
 
 void bki_grant(struct bki_waiter *w, int result)
@@ -165,7 +164,7 @@ int64_t bki_op_run(struct bki_op *op, const struct bki_wait_kind *kind, const vo
             park(kind, object, false);
     }
     if (op->result == -ECANCELED)
-        loop->current->cancel_seen = true;
+        bki_tell_cancel(loop->current);
     return op->result;
 }
 

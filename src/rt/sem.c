@@ -5,9 +5,9 @@
 #include "base/alloc.h"
 #include "rt/sync.h"
 
-/* A permit goes straight to the longest waiter.  Until that one has run (it is `waking`), nobody who
- * came later overtakes it even if further permits are free: acquire returns in the order of the calls.
- * Invariant: somebody waits in line => value == 0 or n_waking > 0. */
+/* A permit goes straight to the longest waiter.  Until that one has run (it is `waking`), nobody
+ * who came later overtakes it even if further permits are free: acquire returns in the order of the
+ * calls. Invariant: somebody waits in line => value == 0 or n_waking > 0. */
 struct bk_sem {
     struct bki_list waiters;
     size_t value;
@@ -47,7 +47,7 @@ void bk_sem_free(bk_sem **sem)
     *sem = NULL;
     if (!s)
         return;
-    bki_grant_all(&s->waiters, -ECANCELED);
+    bki_grant_all(&s->waiters, -BK_ECLOSED);
     s->freed = true;
     if (s->n_waking == 0)
         bki_free(s);
@@ -81,9 +81,10 @@ int bk_sem_acquire(bk_sem *sem)
         return bki_fail_foreign("semaphore");
     struct bki_waiter w;
     r = bki_wait(&sem->waiters, &w, &sem_kind, sem);
-    if (r == 0)
-        has_woken(sem);
-    return r;
+    if (r < 0)
+        return bki_fail_freed(r, "semaphore");
+    has_woken(sem);
+    return 0;
 }
 
 int bk_sem_try_acquire(bk_sem *sem)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Unix signals: what the run does about them by itself, and signals as something that a task waits for. */
+ * Unix signals: what the run does about them by itself, and signals as something that a task waits
+ * for. */
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
@@ -9,8 +10,8 @@
 #include "base/alloc.h"
 #include "rt/sync.h"
 
-/* What the handler may touch: one entry for each signal number, lock-free atomics only.  The program has
- * one main thread, hence at most one loop that takes signals. */
+/* What the handler may touch: one entry for each signal number, lock-free atomics only.  The
+ * program has one main thread, hence at most one loop that takes signals. */
 enum use { UNUSED, STOP, DUMP, OPENED };
 
 static struct signal_slot {
@@ -38,7 +39,8 @@ struct bk_signal {
 
 /* ---- The handler ---- */
 
-/* The second request to stop ends the process at once: the default action follows when the handler returns. */
+/* The second request to stop ends the process at once: the default action follows when the handler
+ * returns. */
 static void stop_at_once(int signo)
 {
     sigaction(signo, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
@@ -89,7 +91,8 @@ static void uninstall(struct bki_signals *signals, int signo)
 static void use_by_default(struct bki_signals *signals, int signo, enum use use)
 {
     struct sigaction now;
-    if (sigaction(signo, NULL, &now) < 0 || (now.sa_flags & SA_SIGINFO) || now.sa_handler != SIG_DFL)
+    if (sigaction(signo, NULL, &now) < 0 || (now.sa_flags & SA_SIGINFO) ||
+        now.sa_handler != SIG_DFL)
         return;
     atomic_store(&slots[signo].use, use);
     if (install(signals, signo) == 0)
@@ -245,7 +248,8 @@ int bk_signal_wait(bk_signal *signal)
     if (take_pending(signal->signo))
         return 1;
     struct bki_waiter w;
-    return bki_wait(&signal->waiters, &w, &signal_kind, signal);
+    r = bki_wait(&signal->waiters, &w, &signal_kind, signal);
+    return r == -BK_ECLOSED ? bk_fail(r, "the signal was closed") : r;
 }
 
 void bk_signal_close(bk_signal **signal)
@@ -255,7 +259,7 @@ void bk_signal_close(bk_signal **signal)
     if (!s)
         return;
     if (s->loop) {
-        bki_grant_all(&s->waiters, -ECANCELED);
+        bki_grant_all(&s->waiters, -BK_ECLOSED);
         bki_list_remove(&s->link);
         close_slot(s->loop->signals, s->signo);
     }

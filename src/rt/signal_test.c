@@ -13,8 +13,8 @@
 
 static const bk_run_opts virtual_clock = {.clock = BK_CLOCK_VIRTUAL};
 
-/* ThreadSanitizer keeps a signal from another thread until the fiber that it met makes a call it knows, which a task
- * waiting for that signal never does. */
+/* ThreadSanitizer keeps a signal from another thread until the fiber that it met makes a call it
+ * knows, which a task waiting for that signal never does. */
 #ifdef __SANITIZE_THREAD__
 enum { SIGNALS_BETWEEN_THREADS = false };
 #else
@@ -149,7 +149,7 @@ LOOP_TEST(test_close_wakes_waiters)
     bk_task *t = start(wait_for_it, s);
     let_run(1);
     bk_signal_close(&s);
-    CHECK_EQ(finish(&t), -ECANCELED);
+    CHECK_EQ(finish(&t), -BK_ECLOSED);
 }
 
 static int sleep_long(void *ctx)
@@ -344,7 +344,8 @@ static void test_own_handlers_are_left_alone(void)
 static int look(void *ctx)
 {
     bool *all_default = ctx;
-    *all_default = handler_is(SIGINT, SIG_DFL) && handler_is(SIGTERM, SIG_DFL) && handler_is(SIGUSR1, SIG_DFL);
+    *all_default =
+        handler_is(SIGINT, SIG_DFL) && handler_is(SIGTERM, SIG_DFL) && handler_is(SIGUSR1, SIG_DFL);
     return 0;
 }
 
@@ -395,7 +396,8 @@ static void test_open_replaces_the_default(void)
 
 /* ---- In a process of its own ---- */
 
-/* Runs main in a child, its stderr in a memory file; returns waitpid's status, and the text in buf. */
+/* Runs main in a child, its stderr in a memory file; returns waitpid's status, and the text in buf.
+ */
 static int run_in_child(bk_fn *main, void *ctx, char *buf, size_t size)
 {
     int status = -1;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * What the things that tasks wait on share: names, a check for the wrong loop, and the inside of a lock.
+ * What the things that tasks wait on share: names, a check for the wrong loop, and the inside of a
+ * lock.
  *
- * Lifetime rule of all of them: freeing an object grants every waiter the documented error, and a waiter
- * that was granted something does not look at the object again, unless the object counts it. */
+ * Lifetime rule of all of them: freeing an object grants every waiter the documented error, and a
+ * waiter that was granted something does not look at the object again, unless the object counts it.
+ */
 #ifndef BECK_SRC_RT_SYNC_H
 #define BECK_SRC_RT_SYNC_H
 
@@ -35,10 +37,16 @@ static inline void bki_name_describe(const char *name, char *buf, size_t size)
         snprintf(buf, size, "'%s'", name);
 }
 
-/* ---- Misuse ---- */
+/* ---- Errors ---- */
 
-/* True when the tasks in line belong to another loop than the caller's thread runs: waking them from
- * here would corrupt that loop. */
+/* For what a wait returned: says what has happened when the object was freed meanwhile. */
+static inline int bki_fail_freed(int r, const char *what)
+{
+    return r == -BK_ECLOSED ? bk_fail(r, "the %s was freed", what) : r;
+}
+
+/* True when the tasks in line belong to another loop than the caller's thread runs: waking them
+ * from here would corrupt that loop. */
 static inline bool bki_line_is_foreign(const struct bki_list *line)
 {
     const struct bki_list *first = bki_list_first(line);
@@ -55,9 +63,9 @@ static inline int bki_fail_foreign(const char *what)
 struct bk_lock {
     struct bki_list waiters;
     uint64_t holder; /* the id of the task that holds it, 0 when taken outside tasks */
-    unsigned refs;   /* the owner's, one for each condition on it and for each wait on such a condition */
+    unsigned refs;   /* the owner's; each condition's on it, and each wait's on such a condition */
     bool held;
-    bool freed;      /* the owner's reference is gone: nobody can take it any more */
+    bool freed; /* the owner's reference is gone: nobody can take it any more */
     char name[BKI_NAME_MAX];
 };
 
@@ -66,7 +74,7 @@ void bki_lock_unref(struct bk_lock *lock);
 bool bki_lock_is_mine(const struct bk_lock *lock);
 /* Gives a held lock to the longest waiter, or back. */
 void bki_lock_pass_on(struct bk_lock *lock);
-/* Takes it whatever cancels come.  Returns 0, or -ECANCELED when it was freed. */
+/* Takes it whatever cancels come.  Returns 0, or -BK_ECLOSED when it was freed. */
 int bki_lock_retake(struct bk_lock *lock);
 
 #endif

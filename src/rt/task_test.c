@@ -345,6 +345,45 @@ static void a_failure_nobody_saw_is_reported(void)
     CHECK_STR(trace_text(), "1 disk 3 is gone");
 }
 
+static int hold_a_failure(void *ctx)
+{
+    bk_task **t = ctx;
+    bk_go(t, fails, NULL, NULL);
+    bk_yield();
+    bk_yield();
+    return 0;
+}
+
+static void a_failure_is_reported_though_its_handle_is_held(void)
+{
+    bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = count_report};
+    bk_task *t = NULL;
+    trace_reset();
+    CHECK_EQ(bk_run(hold_a_failure, &t, &opts), 0);
+    CHECK_STR(trace_text(), "report:fails:disk 3 is gone");
+}
+
+static int stale_detail(void *ctx)
+{
+    (void)ctx;
+    bk_fail(-EIO, "an older failure");
+    int r = bk_wait_for(slow_answer, NULL, bk_ms(1));
+    trace("%d:%s", r == -ETIMEDOUT, bk_errmsg());
+    bk_fail(-EIO, "an older failure");
+    bk_task_cancel(bk_task_current());
+    r = bk_yield();
+    trace("%d:%s", r == -ECANCELED, bk_errmsg());
+    bk_uncancel();
+    return 0;
+}
+
+static void the_detail_is_never_that_of_an_older_failure(void)
+{
+    CHECK_EQ(trace_run(stale_detail, NULL), 0);
+    CHECK_STR(trace_text(), "1:not done within the time limit 1:");
+    CHECK_STR(bk_errmsg(), "");
+}
+
 static int wait_conditions(void *ctx)
 {
     (void)ctx;
@@ -397,4 +436,6 @@ CHECK_MAIN(TEST(t05_task_starts_next_iteration), TEST(t06_two_tasks_interleave_a
            TEST(t18_cancel_awaiting_task_cancels_the_awaited_task),
            TEST(shielded_wait_leaves_the_task_running), TEST(t21_cleanup_may_wait_inside_a_shield),
            TEST(waiting_for_oneself_is_an_error), TEST(a_failure_nobody_saw_is_reported),
+           TEST(a_failure_is_reported_though_its_handle_is_held),
+           TEST(the_detail_is_never_that_of_an_older_failure),
            TEST(wait_until_first_all_or_the_limit), TEST(tasks_are_named_after_their_function))
