@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""beck pipe from outside: what it prints, its exit status, and what is in files and databases afterwards."""
+"""beck pipe from outside: what it prints, how it ends, what is in files and databases afterwards."""
 # limit 120
 
 import json
@@ -156,8 +156,8 @@ class Failing(Case):
         (self.dir / "in").write_bytes(data)
         out, errors = self.beck("pipe", "file:in", "--where", "true", "--to", "-", status=65)
         self.assertEqual(out, b"".join(lines[:16]))
-        self.assertEqual(errors[0], "beck: file:in:17: where 'true': not JSON: a value was expected "
-                                    "at column 17")
+        self.assertEqual(errors[0], "beck: file:in:17: where 'true': not JSON: a value was "
+                                    "expected at column 17")
         self.assertIn("17 received, 17 processed, 16 stored, 0 lost, 1 failed", errors[1])
         # Into a database nothing that came before it is lost either.
         self.beck("pipe", "-q", "file:in", "--to", "sqlite:t.db?table=q", status=65)
@@ -190,7 +190,7 @@ class Failing(Case):
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     def test_a_full_disk_under_a_database(self):
-        """Files cannot grow beyond a limit: one line, and what was said to be stored is there, no more."""
+        """Files cannot grow beyond a limit: one line, and what was said to be stored is there."""
         _, errors = self.beck("pipe", "gen:", "--to", "sqlite:t.db?table=t&batch=100", status=1,
                               preexec_fn=self.small_files)
         self.assertEqual(len(errors), 2, errors)
@@ -211,7 +211,8 @@ class Failing(Case):
 
     def test_a_really_full_disk(self):
         script = ("mount -t tmpfs -o size=600k none disk && "
-                  f"{BECK} pipe gen: --to sqlite:disk/t.db?table=t; echo status $?; cp disk/t.db* .")
+                  f"{BECK} pipe gen: --to sqlite:disk/t.db?table=t; echo status $?; "
+                  "cp disk/t.db* .")
         (self.dir / "disk").mkdir()
         try:
             run = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=self.dir, timeout=60,
