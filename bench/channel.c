@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Messages through a channel of 64 between two threads: ns for each one.  The argument says what sends
- * and what receives: "loops" (default) two loops, "threads" two plain threads, "mixed" a thread into a loop. */
+ * Messages through a channel of 64 between two threads: ns for each one.  The argument says what
+ * sends and what receives: "loops" (default) two loops, "threads" two plain threads, "mixed" a
+ * thread into a loop. */
 #include <beck.h>
 
 #include <pthread.h>

@@ -17,7 +17,8 @@
 
 #include "tests/trace.h"
 
-/* Runs fn(ctx) as the main task on the virtual clock with an empty trace; returns bk_run's result. */
+/* Runs fn(ctx) as the main task on the virtual clock with an empty trace; returns bk_run's result.
+ */
 static inline int in_loop(bk_fn *fn, void *ctx)
 {
     return trace_run(fn, ctx);

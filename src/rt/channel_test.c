@@ -168,6 +168,7 @@ LOOP_TEST(test_close)
     CHECK_EQ(finish(&tr), 0);
     CHECK_EQ(put_now(c, 3), -BK_ECLOSED);
     CHECK_EQ(do_send(&s), -BK_ECLOSED);
+    CHECK_STR(bk_errmsg(), "the channel is closed");
     CHECK_EQ(take_now(c), 1);
     CHECK_EQ(take_now(c), -1000);
     CHECK_EQ(do_recv(&r), 0);

@@ -155,6 +155,7 @@ LOOP_TEST(test_free_wakes_waiters)
     CHECK_EQ(finish(&t1), 0);
     bk_event_free(&event);
     CHECK_EQ(finish(&t2), -BK_ECLOSED);
+    CHECK_STR(bk_errmsg(), "the event was freed");
 }
 
 LOOP_TEST(test_set_and_free)

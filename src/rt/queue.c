@@ -174,7 +174,8 @@ static inline bool get_between(struct bk_queue *queue, void **item)
     return true;
 }
 
-/* Everything a get can meet, short of waiting: 1, 0 when closed, -EAGAIN when empty, or an error. */
+/* Everything a get can meet, short of waiting: 1, 0 when closed, -EAGAIN when empty, or an error.
+ */
 static int get_now(struct bk_queue *queue, void **item)
 {
     if (bki_ring_len(&queue->ring) == 0)

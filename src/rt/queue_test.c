@@ -428,6 +428,7 @@ LOOP_TEST(test_shutdown_empty)
     void *item;
     CHECK_EQ(bk_queue_put(q, ITEM(1)), -BK_ECLOSED);
     CHECK_EQ(bk_queue_try_put(q, ITEM(1)), -BK_ECLOSED);
+    CHECK_STR(bk_errmsg(), "the queue is closed");
     CHECK_EQ(bk_queue_get(q, &item), 0);
     CHECK_EQ(bk_queue_try_get(q, &item), 0);
     bk_queue_free(&q);
