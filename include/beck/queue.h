@@ -24,20 +24,21 @@ BK_API int bk_queue_new(bk_queue **out, const bk_queue_opts *opts);
 BK_API void bk_queue_free(bk_queue **queue);
 
 /* Appends item (any pointer, also NULL).  Suspends while full.
- * Returns 0; -BK_ECLOSED after close; -ECANCELED, the item not taken; -ENOMEM (unbounded queues).
- */
+ * Returns 0; -BK_ECLOSED after close; -ECANCELED, the item not taken; -ENOMEM, which cannot happen
+ * with a limit up to 1,024: larger queues get their memory as they fill. */
 BK_API int bk_queue_put(bk_queue *queue, void *item);
 /* -EAGAIN when full.  Never suspends. */
 BK_API int bk_queue_try_put(bk_queue *queue, void *item);
 
 /* Takes the oldest item.  Suspends while empty.
- * Returns 1 and *item; 0 when closed and drained; -ECANCELED, nothing taken. */
+ * Returns 1 and *item; 0 when closed and drained; -ECANCELED, nothing taken; -BK_ECLOSED when
+ * freed. */
 BK_API int bk_queue_get(bk_queue *queue, void **item);
 /* 1, 0 when closed and drained, -EAGAIN when empty.  Never suspends. */
 BK_API int bk_queue_try_get(bk_queue *queue, void **item);
 
-/* No more puts (waiting ones fail with -BK_ECLOSED); what is inside can still be got.  Idempotent.
- */
+/* No more puts (waiting ones fail with -BK_ECLOSED); what is inside can still be got, and then gets
+ * return 0, waiting ones at once.  Idempotent. */
 BK_API void bk_queue_close(bk_queue *queue);
 BK_API bool bk_queue_closed(const bk_queue *queue);
 BK_API size_t bk_queue_len(const bk_queue *queue);

@@ -32,7 +32,8 @@ BK_API void bk_lock_free(bk_lock **lock);
 BK_API int bk_lock_acquire(bk_lock *lock);
 /* Returns 0, or -EBUSY when it is held or waited for.  Never suspends. */
 BK_API int bk_lock_try_acquire(bk_lock *lock);
-/* Returns 0, or -EPERM when it was not held.  Any task may release. */
+/* Returns 0, or -EPERM when it was not held.  Any task may release.  The longest waiter holds it
+ * from this moment on, so that nobody can come in between. */
 BK_API int bk_lock_release(bk_lock *lock);
 BK_API bool bk_lock_held(const bk_lock *lock);
 
@@ -41,7 +42,8 @@ typedef struct bk_sem bk_sem;
  * bound. */
 BK_API int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name);
 BK_API void bk_sem_free(bk_sem **sem);
-/* Takes a permit.  Returns 0, -ECANCELED or -BK_ECLOSED. */
+/* Takes a permit.  Returns 0, -ECANCELED or -BK_ECLOSED.  Calls return in the order they were made:
+ * until a task that was granted a permit runs, later ones wait even if permits are free. */
 BK_API int bk_sem_acquire(bk_sem *sem);
 /* -EAGAIN when no permit is free or others wait. */
 BK_API int bk_sem_try_acquire(bk_sem *sem);
@@ -49,14 +51,15 @@ BK_API int bk_sem_try_acquire(bk_sem *sem);
 BK_API int bk_sem_release(bk_sem *sem);
 BK_API size_t bk_sem_value(const bk_sem *sem);
 
-/* A condition works with a lock that the caller made and holds around every call here (-EPERM
- * otherwise). */
+/* A condition works with a lock that the caller made, and that the calling task holds around every
+ * call here (-EPERM otherwise). */
 typedef struct bk_cond bk_cond;
 BK_API int bk_cond_new(bk_cond **out, bk_lock *lock, const char *name);
 BK_API void bk_cond_free(bk_cond **cond);
 /* Releases the lock, waits for a notify, takes the lock again; check your predicate in a loop.
- * Returns 0 or -ECANCELED, in both cases with the lock held; a notify taken by a cancelled waiter
- * goes to the next. */
+ * Returns 0, -ECANCELED, or -BK_ECLOSED when the condition was freed, in each case with the lock
+ * held, unless that was freed (-BK_ECLOSED).  A notify for a waiter that is cancelled before it has
+ * the lock again goes to the next waiter, and the call returns -ECANCELED. */
 BK_API int bk_cond_wait(bk_cond *cond);
 /* Wakes the n longest waiting, or all.  Returns 0 or -EPERM. */
 BK_API int bk_cond_notify(bk_cond *cond, size_t n);
