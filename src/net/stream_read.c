@@ -25,10 +25,10 @@ static ssize_t read_failed(struct bk_stream *s, int error)
 static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
 {
     struct bki_op *op = &s->read_op;
-    if (s->at_eof)
-        return 0;
     if (s->read_error)
         return s->read_error;
+    if (s->at_eof)
+        return 0;
     op->kind = BKI_OP_RECV;
     op->buf = buf;
     op->len = len;
@@ -164,14 +164,17 @@ static size_t take(struct bk_stream *s, void *buf, size_t len)
 }
 
 /* Puts bytes back that were received straight into the caller's memory; the buffer is empty. */
-static void give_back(struct bk_stream *s, const void *data, size_t len)
+static int give_back(struct bk_stream *s, const void *data, size_t len)
 {
     if (len == 0)
-        return;
+        return 0;
     if (s->in.limit < len)
         s->in.limit = len;
-    if (bki_buf_append(&s->in, data, len) < 0)
-        s->read_error = -ENOMEM; /* there is a gap from here on: nothing after it may be read */
+    if (bki_buf_append(&s->in, data, len) == 0)
+        return 0;
+    /* There is a gap from here on: nothing after it may be read, not even the stream's end. */
+    s->read_error = -ENOMEM;
+    return bk_fail(-ENOMEM, "no memory for %zu bytes that a read gave back", len);
 }
 
 /* ---- The calls ---- */
@@ -212,7 +215,9 @@ static int read_exactly_direct(struct bk_stream *s, char *buf, size_t len)
     while (got < len) {
         ssize_t n = bki_stream_recv_past(s, buf + got, len - got);
         if (n <= 0) {
-            give_back(s, buf, got);
+            int r = give_back(s, buf, got);
+            if (r < 0)
+                return r;
             return n == 0 ? ended_early(s, got, len) : (int)n;
         }
         got += (size_t)n;
