@@ -16,8 +16,8 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>echo</title><pre id="verdi
 <script>
 const verdict = document.getElementById('verdict');
 const bytes = (n) => Uint8Array.from({ length: n }, (_, i) => i * 7 + (i >> 8));
-const messages = ['', 'hello', 'Größe 😀', 'x'.repeat(126), 'é'.repeat(100000), bytes(0), bytes(300),
-  bytes(70000), bytes(4 << 20)];
+const messages = ['', 'hello', 'Größe 😀', 'x'.repeat(126), 'é'.repeat(100000), bytes(0),
+  bytes(300), bytes(70000), bytes(4 << 20)];
 
 function same(a, b) {
   if (typeof a === 'string') return a === b;
@@ -57,8 +57,8 @@ talk().then((text) => { verdict.textContent = 'GOOD ' + text; },
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """The page; and an image that is not there before the page has said that it is done, so that the
-    browser does not take the document for loaded earlier."""
+    """The page; and an image that is not there before the page has said that it is done, so that
+    the browser does not take the document for loaded earlier."""
 
     done = threading.Event()
     page = b""
@@ -81,9 +81,11 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
 def dump_dom(browser, url, profile):
     return subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        [browser, "--headless", "--no-sandbox", "--disable-gpu",
+         "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--no-first-run",
-         f"--user-data-dir={profile}", "--dump-dom", url], capture_output=True, text=True, timeout=150)
+         f"--user-data-dir={profile}", "--dump-dom", url],
+        capture_output=True, text=True, timeout=150)
 
 
 browser = shutil.which("chromium") or shutil.which("chromium-browser")

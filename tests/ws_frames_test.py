@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Speaks raw frames to ws_echo, case by case: framing, pings, reserved bits and opcodes, fragments,
-UTF-8, closing, limits.  The order follows the chapters that WebSocket test suites are usually built of."""
+UTF-8, closing, limits.  The order follows the chapters that WebSocket test suites are usually built
+of."""
 # limit 120
 
 import os
@@ -95,8 +96,8 @@ def show(frames):
 
 
 def case(echo, name, data, want, chop=None, close=1000):
-    """Sends data, expects exactly these frames and then the server's close with this code (an int), an
-    empty close (None)."""
+    """Sends data, expects exactly these frames and then the server's close with this code; None
+    for an empty close."""
     peer = Peer(echo)
     try:
         peer.send(data, chop)
@@ -200,16 +201,17 @@ def fragments(echo):
          frame(CONT, b"1", fin=False) * 98 + frame(CONT, b"2"), [(BINARY, b"0" + b"1" * 98 + b"2")])
 
 
-VALID = ["Hello-µ@ßöäüàá-UTF-8!!", "\u03ba\u1f79\u03c3\u03bc\u03b5", "\x00", "\x7f", "\x80", "\u07ff",
-         "\u0800", "\ud7ff", "\ue000", "\ufffd", "\uffff", "\U00010000", "\U0010ffff", "\ufdd0", "\ufffe",
-         "\U0001fffe", "\U0010fffe"]
-INVALID = [b"\x80", b"\xbf", b"\x80\xbf", b"\x80\xbf\x80\xbf\x80\xbf\x80\xbe", b"\xc0 \xc1 ", b"\xe0 \xef ",
-           b"\xf0 \xf7 ", b"\xf8 ", b"\xfc ", b"\xc0", b"\xe0\x80", b"\xf0\x80\x80",
-           b"\xf8\x80\x80\x80", b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf", b"\xfe", b"\xff", b"\xfe\xfe\xff\xff",
-           b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xf8\x80\x80\x80\xaf", b"\xc1\xbf",
-           b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf", b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80",
-           b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xaf\xbf", b"\xed\xb0\x80", b"\xed\xbe\x80",
-           b"\xed\xbf\xbf", b"\xed\xa0\x80\xed\xb0\x80", b"\xf4\x90\x80\x80", b"\xf7\xbf\xbf\xbf",
+VALID = ["Hello-µ@ßöäüàá-UTF-8!!", "\u03ba\u1f79\u03c3\u03bc\u03b5", "\x00", "\x7f", "\x80",
+         "\u07ff", "\u0800", "\ud7ff", "\ue000", "\ufffd", "\uffff", "\U00010000", "\U0010ffff",
+         "\ufdd0", "\ufffe", "\U0001fffe", "\U0010fffe"]
+INVALID = [b"\x80", b"\xbf", b"\x80\xbf", b"\x80\xbf\x80\xbf\x80\xbf\x80\xbe", b"\xc0 \xc1 ",
+           b"\xe0 \xef ", b"\xf0 \xf7 ", b"\xf8 ", b"\xfc ", b"\xc0", b"\xe0\x80",
+           b"\xf0\x80\x80", b"\xf8\x80\x80\x80", b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf", b"\xfe",
+           b"\xff", b"\xfe\xfe\xff\xff", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf",
+           b"\xf8\x80\x80\x80\xaf", b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf",
+           b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80",
+           b"\xed\xaf\xbf", b"\xed\xb0\x80", b"\xed\xbe\x80", b"\xed\xbf\xbf",
+           b"\xed\xa0\x80\xed\xb0\x80", b"\xf4\x90\x80\x80", b"\xf7\xbf\xbf\xbf",
            b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80"]
 SPLIT_BAD = (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5", b"\xf4\x90\x80\x80", b"edited")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""python3-websockets as client of ws_echo and as server of ws_echo_client; curl for what is no WebSocket."""
+"""python3-websockets as client of ws_echo and as server of ws_echo_client; curl for what is no
+WebSocket."""
 # limit 120
 
 import asyncio

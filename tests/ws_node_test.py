@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Node's ws as client of ws_echo and as server of ws_echo_client.
 
-The module comes from the Debian package node-ws, or from the folder that BECK_NODE_MODULES names."""
+The module comes from the Debian package node-ws, or from the folder that BECK_NODE_MODULES
+names."""
 # limit 120
 
 import os
@@ -18,7 +19,8 @@ const { spawn } = require('child_process');
 const assert = require('assert');
 
 const messages = ['', 'hello', 'Größe 😀', 'x'.repeat(125), 'y'.repeat(65536), Buffer.alloc(0),
-  Buffer.from([0, 255, 1]), Buffer.alloc(70000, 7), 'é'.repeat(1 << 20), Buffer.alloc(16 << 20, 9)];
+  Buffer.from([0, 255, 1]), Buffer.alloc(70000, 7), 'é'.repeat(1 << 20),
+  Buffer.alloc(16 << 20, 9)];
 let passed = 0;
 
 function same(a, data, isBinary) {
