@@ -97,6 +97,19 @@ static inline void settle(void)
         be->poll(&loop, 0);
 }
 
+/* How many of a few short polls end before their time. */
+static inline int count_early_polls(void)
+{
+    int early = 0;
+    for (int i = 0; i < 6; i++) {
+        int64_t before = clock_ns();
+        if (be->poll(&loop, 2000000) < 0)
+            return -1;
+        early += clock_ns() - before < 2000000;
+    }
+    return early;
+}
+
 static inline struct probe recv_op(struct bki_fd *f, void *buf, size_t len)
 {
     return (struct probe){.op = {.kind = BKI_OP_RECV, .fd = f, .buf = buf, .len = len}};
