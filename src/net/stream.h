@@ -114,7 +114,7 @@ int bki_stream_wait_unsent(struct bk_stream *s, size_t limit);
 static inline void bki_stream_breathe(struct bk_stream *s)
 {
     if (__builtin_expect(--s->loop->budget < 0, 0))
-        bk_yield();
+        bki_give_way(s->loop);
 }
 
 /* Start and end of a public read call: one reader at a time, and not in a cancelled task. */

@@ -199,6 +199,8 @@ static inline void bki_cancel_told_restore(struct bki_cancel_told before)
 int bki_park(const struct bki_wait_kind *kind, const void *object);
 /* The same, deaf to cancels: for waits that must finish, such as an operation's last completion. */
 void bki_park_hard(const struct bki_wait_kind *kind, const void *object);
+/* Lets every other ready task run once, and looks at no cancel. */
+void bki_give_way(struct bk_loop *loop);
 /* Makes a parked task ready; nothing when it is not parked.  Loop thread, in or outside tasks. */
 void bki_wake(struct bk_task *task);
 

@@ -73,7 +73,7 @@ void bki_wake(struct bk_task *task)
     __builtin_prefetch(frame + 256);
 }
 
-static void give_way(struct bk_loop *loop)
+void bki_give_way(struct bk_loop *loop)
 {
     struct bk_task *self = loop->current;
     self->state = BKI_READY;
@@ -90,7 +90,7 @@ int bk_yield(void)
     int r = bki_check_cancel();
     if (r < 0)
         return r;
-    give_way(bki_loop);
+    bki_give_way(bki_loop);
     return bki_check_cancel();
 }
 
@@ -153,7 +153,7 @@ int64_t bki_op_run(struct bki_op *op, const struct bki_wait_kind *kind, const vo
         /* Whoever never has to wait must not keep the others waiting. */
         int64_t result = op->result;
         if (__builtin_expect(--loop->budget < 0, 0))
-            give_way(loop);
+            bki_give_way(loop);
         return result;
     }
     park(kind, object, true);
