@@ -449,13 +449,37 @@ static void make_c_locale(void)
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
+/* Up to 15 digits and a power of ten up to 22 are both exact as doubles, and so one division rounds
+ * once, to the nearest: the value that strtod finds more slowly.  False: not such a number. */
+static bool short_decimal(bk_span text, double *out)
+{
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    const char *p = text.data, *end = p + text.len;
+    bool negative = *p == '-';
+    int64_t digits = 0;
+    const char *point = end;
+    int n = 0;
+    for (p += negative; p < end; p++) {
+        if (*p == '.')
+            point = p + 1;
+        else if (*p < '0' || *p > '9' || n++ == 15)
+            return false;
+        else
+            digits = digits * 10 + (*p - '0');
+    }
+    double value = (double)digits / powers[end - point];
+    *out = negative ? -value : value;
+    return true;
+}
+
 double bki_json_double(const struct bki_json_value *number)
 {
     char digits[DIGITS_MAX];
     size_t len = number->text.len;
-    int64_t v;
-    if (len < 16 && bki_json_int(number, &v))
-        return (double)v;
+    double fast;
+    if (short_decimal(number->text, &fast))
+        return fast;
     char *text = len < sizeof digits ? digits : bki_alloc(len + 1);
     if (!text)
         return 0;
