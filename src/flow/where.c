@@ -173,7 +173,10 @@ static int parse_operand(struct parser *in, bool signed_)
     int n = parse_or(in);
     in->nesting--;
     skip_space(in);
-    return *in->p++ == ')' ? n : -1;
+    if (*in->p != ')')
+        return -1;
+    in->p++;
+    return n;
 }
 
 static int parse_comparison(struct parser *in)
