@@ -87,7 +87,7 @@ struct bki_backend {
     const char *name;
 
     /* It waits for readiness and then makes the call: a POLL before a nowait RECV costs no more
-     * than a RECV that waits, and a maybe_readable that is false is certain. */
+     * than a RECV that waits, and maybe_readable is current while an op waits for input. */
     bool ready_based;
 
     /* Sets up loop->backend_state.  0, or a negative errno with bk_fail text.  -ENOSYS, -EPERM and

@@ -356,8 +356,9 @@ static int uring_poll(struct bk_loop *loop, int64_t timeout_ns)
     submit_backlog(st);
     if (!st->bell_armed)
         arm_bell(st);
-    if (timeout_ns != 0 && (io_uring_cq_ready(&st->ring) || !bki_list_empty(&st->completed) ||
-                            !bki_list_empty(&st->backlog) || !bki_bell_doze(&st->bell)))
+    if (timeout_ns != 0 &&
+        (!st->bell_armed || io_uring_cq_ready(&st->ring) || !bki_list_empty(&st->completed) ||
+         !bki_list_empty(&st->backlog) || !bki_bell_doze(&st->bell)))
         timeout_ns = 0;
     int r = enter(st, timeout_ns);
     bki_bell_awake(&st->bell);
