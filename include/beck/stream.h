@@ -60,9 +60,10 @@ BK_API int bk_stream_from_fd(bk_stream **out, int fd, const bk_stream_opts *opts
 
 /* ---- Reading ----
  *
- * Each call suspends until it has what it promises.  When one fails with -ECANCELED, no byte is
- * lost:
- * whatever came is there for the next call. */
+ * Each call returns at once, without letting other tasks run, when what it promises has come
+ * already; else it suspends until then.  (A loop that hands lines on without ever suspending calls
+ * bk_yield now and then.)  When a call fails with -ECANCELED, no byte is lost: whatever came is
+ * there for the next. */
 
 /* Reads up to len bytes into buf: what there is, and at least one.
  * Returns the count; 0 at the end of the stream; or the connection's error (-ECONNRESET, ...). */
@@ -173,8 +174,9 @@ BK_API int bk_listener_close(bk_listener **listener, int r);
 
 /* The body of a connection's task.  *stream is closed when it returns, by the sign of the result as
  * bk_stream_close does; a handler that keeps the stream, or hands it to somebody, sets *stream to
- * NULL.
- * ctx: as passed to bk_serve, borrowed. */
+ * NULL.  A task that is still inside a call on *stream then sees the connection end, and on_error
+ * is told of -EBUSY.  To say goodbye when cancelled, write inside bk_shield and return 0. ctx: as
+ * passed to bk_serve, borrowed. */
 typedef int bk_stream_fn(void *ctx, bk_stream **stream);
 
 typedef struct bk_serve_opts {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * bk_serve: a task for each connection. */
 #include <stdio.h>
+#include <sys/socket.h>
+
+#include <beck/task.h>
 
 #include "net/stream.h"
 
@@ -59,6 +62,17 @@ static void connection_failed(struct bki_serve *serve, struct bk_stream *s, int 
         report(s, result);
 }
 
+/* Another task is still inside a call on a stream whose handler has returned: its call fails, and
+ * the stream goes when it has. */
+static int take_back(void *ctx)
+{
+    struct bk_stream *s = ctx;
+    shutdown(s->fd.fd, SHUT_RDWR);
+    while (bki_stream_in_use(s))
+        bk_sleep(bk_ms(1));
+    return 0;
+}
+
 /* The body of a connection's task; its name is what task lists show. */
 static int connection(void *ctx)
 {
@@ -67,8 +81,13 @@ static int connection(void *ctx)
     bki_list_remove(&s->serve_link);
     s->serve = NULL;
     int r = serve->handler(serve->ctx, &s);
-    if (s)
+    if (s && bki_stream_in_use(s)) {
+        if (r >= 0)
+            r = bk_fail(-EBUSY, "the handler returned while another task used its stream");
+        bk_shield(take_back, s);
+    } else if (s) {
         r = bki_stream_finish(s, r);
+    }
     if (r < 0)
         connection_failed(serve, s, r);
     bk_stream_close(&s, -1);

@@ -176,6 +176,35 @@ LOOP_TEST(a_handler_may_keep_its_stream)
     bk_stream_close(&s, 0);
 }
 
+static int read_on(void *ctx)
+{
+    char c;
+    ssize_t n = bk_stream_read(ctx, &c, 1);
+    return n < 0 ? (int)n : 0;
+}
+
+static int leave_a_reader(void *ctx, bk_stream **stream)
+{
+    (void)ctx;
+    int r = bk_go(NULL, read_on, *stream, NULL);
+    return r < 0 ? r : bk_yield(); /* the reader waits by now */
+}
+
+LOOP_TEST(a_stream_still_in_use_is_taken_back)
+{
+    struct server server = {.opts.on_error = note_error};
+    bk_stream *s = NULL;
+    char c;
+    CHECK_EQ(start_server(&server, leave_a_reader), 0);
+    CHECK_EQ(dial(&server, &s), 0);
+    CHECK_EQ(bk_stream_read(s, &c, 1), 0);
+    CHECK_EQ(bk_stream_close(&s, 0), 0);
+    bk_sleep(bk_ms(5));
+    CHECK_EQ(server.n_errors, 1);
+    CHECK_EQ(server.last_error, -EBUSY);
+    stop_server(&server);
+}
+
 LOOP_TEST(a_cancelled_server_cancels_its_handlers)
 {
     struct server server = {.opts.on_error = note_error};
@@ -282,7 +311,7 @@ static void every_allocation_may_fail(void)
     CHECK_EQ(n_open_fds(), before);
 }
 
-CHECK_MAIN(TEST(many_connections_are_served_at_once), TEST(accepting_pauses_at_the_limit),
-           TEST(a_failing_handler_ends_its_connection_alone), TEST(a_handler_may_keep_its_stream),
-           TEST(a_cancelled_server_cancels_its_handlers),
+CHECK_MAIN(TEST(many_connections_are_served_at_once), TEST(a_stream_still_in_use_is_taken_back),
+           TEST(accepting_pauses_at_the_limit), TEST(a_failing_handler_ends_its_connection_alone),
+           TEST(a_handler_may_keep_its_stream), TEST(a_cancelled_server_cancels_its_handlers),
            TEST(a_connection_whose_handler_never_ran_is_closed), TEST(every_allocation_may_fail))

@@ -248,7 +248,7 @@ static void stop_write_op(struct bk_stream *s)
         bki_park_hard(&wait_end, s);
 }
 
-static bool in_use(const struct bk_stream *s)
+bool bki_stream_in_use(const struct bk_stream *s)
 {
     return s->reading || s->writing || !bki_list_empty(&s->write_waiters);
 }
@@ -268,7 +268,7 @@ int bk_stream_close(bk_stream **stream, int r)
     struct bk_stream *s = *stream;
     if (!s)
         return r;
-    if (in_use(s))
+    if (bki_stream_in_use(s))
         return bk_fail(-EBUSY, "close of a stream that another task is using");
     r = bki_stream_finish(s, r);
     stop_write_op(s);

@@ -79,6 +79,9 @@ void bki_stream_set_fd(struct bk_stream *s, int fd);
 /* Closes the descriptor and frees everything, at once; nothing may be in flight. */
 void bki_stream_free(struct bk_stream *s);
 
+/* A task is inside a read or write call. */
+bool bki_stream_in_use(const struct bk_stream *s);
+
 /* The part of close that may take time: r >= 0 flushes, deaf to cancels, for a few seconds at most.
  * Returns r, or the first error of the flush. */
 int bki_stream_finish(struct bk_stream *s, int r);
