@@ -53,12 +53,28 @@ static int scan_hex4(struct bki_json *json, const char *p)
     return 0;
 }
 
+/* Whether eight bytes hold neither a quote nor a backslash nor a control character.  A byte below n
+ * is one where subtracting n borrows from the top bit; a byte equal to c is one where XOR with c is
+ * below 1. */
+static inline bool eight_plain(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    uint64_t quote = v ^ ones * '"', backslash = v ^ ones * '\\';
+    uint64_t found =
+        ((v - ones * 0x20) & ~v) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+    return (found & tops) == 0;
+}
+
 static int scan_string(struct bki_json *json, struct bki_json_value *out)
 {
     const char *p = json->p + 1;
     out->type = BKI_JSON_STRING;
     out->escaped = false;
     for (;; p++) {
+        while (json->end - p >= 8 && eight_plain(p))
+            p += 8;
         while (p < json->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
             p++;
         if (p == json->end)
@@ -116,21 +132,20 @@ static int scan_number(struct bki_json *json, struct bki_json_value *out)
 
 static int scan_word(struct bki_json *json, struct bki_json_value *out)
 {
-    static const struct {
-        const char *word;
-        enum bki_json_type type;
-    } words[] = {{"null", BKI_JSON_NULL}, {"false", BKI_JSON_FALSE}, {"true", BKI_JSON_TRUE}};
-    size_t left = (size_t)(json->end - json->p);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        size_t len = strlen(words[i].word);
-        if (left >= len && memcmp(json->p, words[i].word, len) == 0) {
-            out->type = words[i].type;
-            out->text = bk_span_of(json->p, len);
-            json->p += len;
-            return 0;
-        }
+    size_t left = (size_t)(json->end - json->p), len = 4;
+    if (left >= 4 && memcmp(json->p, "null", 4) == 0) {
+        out->type = BKI_JSON_NULL;
+    } else if (left >= 4 && memcmp(json->p, "true", 4) == 0) {
+        out->type = BKI_JSON_TRUE;
+    } else if (left >= 5 && memcmp(json->p, "false", 5) == 0) {
+        out->type = BKI_JSON_FALSE;
+        len = 5;
+    } else {
+        return unexpected(json, json->p, "a value was expected");
     }
-    return unexpected(json, json->p, "a value was expected");
+    out->text = bk_span_of(json->p, len);
+    json->p += len;
+    return 0;
 }
 
 static int scan_scalar(struct bki_json *json, struct bki_json_value *out)
