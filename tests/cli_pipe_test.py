@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""beck pipe from outside: what it prints, how it ends, what is in files and databases afterwards."""
+"""beck pipe from outside: what it prints, how it ends, what it leaves in files and databases."""
 # limit 120
 
 import json

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Runs the commands of docs/beck-pipe.md and compares what they print with what the page says.
 
-A block "```console" is a shell session: lines after "$ " are commands, the others their output, standard
-output before standard error.  Durations and rates may differ.  "```console background" is started and left
-to run once it says that it listens.  The block "```c" is written to the file its first line names.
+A block "```console" is a shell session: lines after "$ " are commands, the others their output,
+standard output before standard error.  Durations and rates may differ.  "```console background" is
+started and left to run once it says that it listens.  "```c" is written to the file that its first
+line names.
 """
 # limit 120
 

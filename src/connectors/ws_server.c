@@ -2,20 +2,33 @@
  * A WebSocket server running beside a flow, and the connector "ws-listen:" that is made of it. */
 #include "connectors/ws_server.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
+
+/* HOST:PORT of "ws-listen:HOST:PORT" or "ws-listen://HOST:PORT/", in memory that is to be freed. */
+static int read_address(const struct bki_target *target, char **out)
+{
+    const struct bki_url *u = &target->parts;
+    const char *path = target->path;
+    char text[300];
+    if (u->host.data && u->port >= 0 && (!path[0] || strcmp(path, "/") == 0))
+        snprintf(text, sizeof text, u->host_is_ipv6 ? "[%.*s]:%d" : "%.*s:%d", (int)u->host.len,
+                 u->host.data, u->port);
+    else if (!u->host.data && strchr(path, ':') && !strchr(path, '/'))
+        snprintf(text, sizeof text, "%s", path);
+    else
+        return bk_fail(-BK_EURL, "ws-listen: is written ws-listen:HOST:PORT, or ws-listen::PORT");
+    *out = bki_strdup(text);
+    return *out ? 0 : bk_fail(-ENOMEM, "no memory for an address");
+}
 
 int bki_ws_server_init(struct bki_ws_server *server, const struct bki_target *target)
 {
-    const char *address = target->path;
     uint64_t max;
     int r = bki_target_size(target, "max", 0, &max);
-    if (r < 0)
-        return r;
-    if (target->parts.host.data || !strchr(address, ':') || strchr(address, '/'))
-        return bk_fail(-BK_EURL, "ws-listen: is written ws-listen:HOST:PORT, or ws-listen::PORT");
     server->opts.max_message = (size_t)max;
-    server->address = bki_strdup(address);
-    return server->address ? 0 : bk_fail(-ENOMEM, "no memory for an address");
+    return r < 0 ? r : read_address(target, &server->address);
 }
 
 void bki_ws_server_free(struct bki_ws_server *server)
