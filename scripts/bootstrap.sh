@@ -34,15 +34,27 @@ for entry in "${wanted[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
+by_hand="install them as root: apt-get install --no-install-recommends ${missing[*]}"
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "bootstrap: run as root: apt-get install ${missing[*]}" >&2
+        echo "bootstrap: packages are missing and there is no sudo; $by_hand" >&2
         exit 1
     fi
     sudo=(sudo)
 fi
 echo "bootstrap: installing ${missing[*]}" >&2
-apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120)
-"${apt[@]}" update >/dev/null </dev/null
-"${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null </dev/null
+# apt's words are kept for the case that it fails; sudo's own go where its questions go.
+# shellcheck disable=SC2016
+apt='exec 2>&1
+    apt-get -q -o DPkg::Lock::Timeout=120 update
+    apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"'
+if ! said=$("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C sh -c "$apt" sh \
+    "${missing[@]}" </dev/null); then
+    why=$(sed -n '/^E: /{s///p;q}' <<<"$said")
+    if [[ $why == "Unable to locate"* ]]; then # the warning before it says more
+        why+=$(sed -n '/^W: /{s//; /p;q}' <<<"$said")
+    fi
+    echo "bootstrap: that failed${why:+ ($why)}; $by_hand" >&2
+    exit 1
+fi
