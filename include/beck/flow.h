@@ -120,13 +120,14 @@ typedef struct bk_stage_opts {
 BK_API int bk_flow_map(bk_flow *flow, bk_msg_fn *fn, void *ctx, const bk_stage_opts *opts);
 
 /* Keeps the items for which the jq expression gives a true value (any but false and null), as they
- * are, byte for byte.  Items that are not JSON fail; blank ones are dropped.  Errors: -EINVAL
- * (bk_errmsg has jq's words), -ENOMEM. */
+ * are, byte for byte.  Items that are not JSON fail; blank ones are dropped.
+ * In a task it suspends while jq compiles.  Errors: -EINVAL (bk_errmsg has jq's words), -ECANCELED,
+ * -ENOMEM. */
 BK_API int bk_flow_where(bk_flow *flow, const char *expression);
 
 /* Replaces each item by the values the jq expression gives, none or several, each compact on one
  * line.  A number that the expression touches or passes on is a double: integers beyond 2^53 lose
- * digits. */
+ * digits.  Otherwise as bk_flow_where. */
 BK_API int bk_flow_jq(bk_flow *flow, const char *expression);
 
 /* Lets n items pass, then stops the sources; later ones that are in flight already are dropped. */
@@ -167,7 +168,7 @@ typedef struct bk_flow_stats {
     uint64_t stored;    /* settled: every sink has it */
     /* settled: dropped on purpose, by a stage, bk_flow_take, or a reader that left */
     uint64_t dropped;
-    uint64_t failed;    /* settled: refused by a stage or sink */
+    uint64_t failed; /* settled: refused by a stage or sink */
     /* unsettled when the flow was stopped, from a source that cannot give them again */
     uint64_t lost;
     uint64_t returned;  /* unsettled when the flow was stopped, from a source that can */
@@ -197,9 +198,9 @@ enum bk_source_class {
 };
 
 typedef struct bk_connector {
-    const char *scheme;  /* "file", "-" */
-    const char *usage;   /* "file:PATH[?follow][&pace=FIELD&speed=N]" */
-    const char *about;   /* a sentence */
+    const char *scheme; /* "file", "-" */
+    const char *usage;  /* "file:PATH[?follow][&pace=FIELD&speed=N]" */
+    const char *about;  /* a sentence */
     bool source, sink;
     enum bk_source_class source_class;
 } bk_connector;

@@ -51,9 +51,17 @@ static void on_event(void *ctx, const bk_flow_event *event)
 
 /* ---- Building ---- */
 
-static int usage(const char *what, const char *detail)
+/* What is wrong with a URL; of the URL itself what holds no secrets: no user, no options, no query.
+ */
+static int usage(const char *url, const char *detail)
 {
-    cli_say("%s: %s", what, detail);
+    size_t len = strcspn(url, "?#");
+    const char *at = memchr(url, '@', len), *slashes = strstr(url, "//");
+    if (at && slashes && slashes < at)
+        cli_say("%.*s***%.*s: %s", (int)(slashes + 2 - url), url, (int)(len - (size_t)(at - url)),
+                at, detail);
+    else
+        cli_say("%.*s: %s", (int)len, url, detail);
     return CLI_USAGE;
 }
 

@@ -97,9 +97,9 @@ static int status_result(const struct command *c, int status)
     return 0;
 }
 
-/* Waits for the end of the command, whose pipe is closed.  hurry: it is no longer wanted; port (may
- * be NULL): it is no longer wanted once that flow drains. */
-static int finish(struct command *c, bool hurry, const struct bki_port *port)
+/* Waits for the end of the command, whose pipe is closed; once unwanted(port) it is told to end. */
+static int finish(struct command *c, bool (*unwanted)(const struct bki_port *port),
+                  const struct bki_port *port)
 {
     int status = 0, waited_ms = 0, step_ms = 1;
     bool terminated = false, killed = false;
@@ -108,8 +108,7 @@ static int finish(struct command *c, bool hurry, const struct bki_port *port)
         return 0;
     c->pid = 0;
     while (waitpid(pid, &status, WNOHANG) == 0) {
-        hurry = hurry || (port && bki_port_draining(port));
-        if (hurry && !terminated) {
+        if (!terminated && unwanted(port)) {
             kill(-pid, SIGTERM);
             terminated = true;
             waited_ms = 0;
@@ -121,7 +120,7 @@ static int finish(struct command *c, bool hurry, const struct bki_port *port)
         waited_ms += step_ms;
         step_ms = step_ms * 2 < POLL_MAX_MS ? step_ms * 2 : POLL_MAX_MS;
     }
-    return terminated || killed ? 0 : status_result(c, status);
+    return terminated ? 0 : status_result(c, status);
 }
 
 /* ---- Source ---- */
@@ -161,11 +160,17 @@ static void source_drain(void *self)
     s->lines.draining = true;
 }
 
+static bool always(const struct bki_port *port)
+{
+    (void)port;
+    return true;
+}
+
 static int source_close(void *self, int r)
 {
     struct source *s = self;
     (void)bki_bytes_close(&s->bytes, r);
-    int ended = finish(&s->command, r < 0 || !s->ended, s->port);
+    int ended = finish(&s->command, s->ended ? bki_port_draining : always, s->port);
     return r < 0 ? r : ended;
 }
 
@@ -219,12 +224,13 @@ static int add_source(bk_flow *flow, const struct bki_target *target)
 struct sink {
     struct command command;
     struct bki_line_sink lines;
+    struct bki_port *port;
 };
 
 static int sink_open(void *self, struct bki_port *port)
 {
-    (void)port;
     struct sink *s = self;
+    s->port = port;
     return start(&s->command, STDIN_FILENO, &s->lines.bytes);
 }
 
@@ -243,7 +249,7 @@ static int sink_close(void *self, int r)
     struct sink *s = self;
     int closed = bki_bytes_close(&s->lines.bytes, r);
     /* After the last line the command is given the time it needs, also when the flow drains. */
-    int ended = finish(&s->command, r < 0, NULL);
+    int ended = finish(&s->command, r < 0 ? always : bki_port_aborting, s->port);
     return closed < 0 ? closed : ended;
 }
 

@@ -25,6 +25,8 @@ void bki_port_gap(struct bki_port *port, bk_duration gap);
 void bki_port_reconnected(struct bki_port *port);
 /* The flow takes no more items from its sources. */
 bool bki_port_draining(const struct bki_port *port);
+/* It is being torn down: whoever closes, shielded from the cancel, should be quick. */
+bool bki_port_aborting(const struct bki_port *port);
 
 struct bki_source_ops {
     enum bk_source_class source_class;

@@ -62,6 +62,11 @@ bool bki_port_draining(const struct bki_port *port)
     return port->flow->draining || port->flow->aborting;
 }
 
+bool bki_port_aborting(const struct bki_port *port)
+{
+    return port->flow->aborting;
+}
+
 /* ---- Opening and closing ---- */
 
 static int open_failed(struct bki_port *port, int r)
