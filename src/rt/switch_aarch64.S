@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The register switch for aarch64, AAPCS64: x19 to x30 and the low halves of v8 to v15 survive a call.
+ * The register switch for aarch64, AAPCS64: x19 to x30 and the low halves of v8 to v15 survive a
+ * call.
  *
- * Saved frame from the stack pointer up: x19..x28, x29, x30, d8..d15 (160 bytes).  It leaves by `br`, not `ret`, for
- * the sake of the return predictor. */
+ * Saved frame from the stack pointer up: x19..x28, x29, x30, d8..d15 (160 bytes).  It leaves by
+ * `br`, not `ret`, for the sake of the return predictor. */
 #if defined(__aarch64__) && !defined(BECK_FORCE_UCONTEXT)
     .text
     .globl bki_switch

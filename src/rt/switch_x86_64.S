@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The bottom frame of every task on x86-64; the switch itself is inline, in switch.h.
  *
- * Entered by the first switch with entry's argument and entry on the stack, which is then a multiple of 16.  rip is undefined
- * in its CFI: backtraces end here. */
+ * Entered by the first switch with entry's argument and entry on the stack, which is then a
+ * multiple of 16.  rip is undefined in its CFI: backtraces end here. */
 #if defined(__x86_64__) && !defined(BECK_FORCE_UCONTEXT)
     .text
     .globl bki_switch_start
