@@ -46,6 +46,7 @@ done
 
 # The installed command finds its library by itself.
 if [ -x "$prefix/bin/beck" ]; then
+    [ -f "$prefix/share/man/man1/beck.1" ] || { echo "no manual page"; exit 1; }
     "$prefix/bin/beck" --version | grep -qF "$version" || { echo "beck --version fails"; exit 1; }
     passed=$((passed + 1))
 fi
