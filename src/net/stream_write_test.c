@@ -117,6 +117,42 @@ LOOP_TEST(what_fits_the_write_buffer_never_suspends)
     close_ends(&e);
 }
 
+static int count_turns(void *ctx)
+{
+    int *n = ctx;
+    while (bk_yield() == 0)
+        ++*n;
+    return 0;
+}
+
+/* A task that never has to wait lets the others run now and then. */
+LOOP_TEST(reading_and_writing_without_waiting_gives_way)
+{
+    struct ends e;
+    char buf[256];
+    bk_task *counter = NULL;
+    int n_turns = 0;
+    CHECK_EQ(open_ends(&e, NULL), 0);
+    set_buffer(bk_stream_fd(e.s), SO_SNDBUF, 1 << 20);
+    set_buffer(e.peer, SO_SNDBUF, 1 << 20);
+    CHECK_EQ(bk_go(&counter, count_turns, &n_turns, NULL), 0);
+    for (int i = 0; i < 300; i++)
+        CHECK_EQ(bk_stream_write(e.s, "x", 1), 0);
+    CHECK_EQ(bk_stream_unsent(e.s), 0);
+    CHECK(n_turns > 0);
+    for (int i = 0; i < 300; i++)
+        CHECK_EQ(write(e.peer, buf, sizeof buf), sizeof buf);
+    bk_yield();
+    n_turns = 0;
+    for (int i = 0; i < 300; i++)
+        CHECK_EQ(bk_stream_read(e.s, buf, sizeof buf), sizeof buf);
+    CHECK(n_turns > 0);
+    bk_task_cancel(counter);
+    bk_task_wait(counter, NULL);
+    bk_task_free(&counter);
+    close_ends(&e);
+}
+
 static int set_flag_after_flush(void *ctx)
 {
     struct ends *e = ctx;
@@ -470,6 +506,7 @@ LOOP_TEST(what_cannot_be_waited_for_is_refused)
 CHECK_MAIN(TEST(one_large_write_waits_for_a_slow_reader),
            TEST(many_small_writes_wait_for_a_slow_reader),
            TEST(what_fits_the_write_buffer_never_suspends),
+           TEST(reading_and_writing_without_waiting_gives_way),
            TEST(drain_waits_for_a_quarter_and_flush_for_all),
            TEST(an_idle_stream_keeps_no_large_write_buffer), TEST(pieces_arrive_in_order),
            TEST(many_large_pieces_arrive_in_order), TEST(a_second_writer_is_refused),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The beginning and the end of a WebSocket on a stream: handshakes good and bad, closes in every
  * order, time limits, and every allocation failing in turn. */
+#include "proto/ws_handshake.h"
 #include "proto/ws_stream_test.h"
 #include "tests/alloc_sweep.h"
 
@@ -381,6 +382,87 @@ LOOP_TEST(a_dropped_connection_says_why)
     CHECK_EQ(bk_ws_close(&raw.ws, 9), 9); /* NULL by now */
 }
 
+/* The server's end of a TCP connection, raw, after its handshake. */
+static int accept_raw(bk_listener *l, bk_stream **s)
+{
+    bk_span head;
+    char accept[BKI_WS_ACCEPT_LEN + 1], response[300];
+    int r = bk_accept(l, s);
+    if (r > 0)
+        r = bk_stream_read_until(*s, bk_span_str("\r\n\r\n"), &head);
+    if (r <= 0)
+        return r;
+    const char *key = memmem(head.data, head.len, "Sec-WebSocket-Key: ", 19);
+    bki_ws_accept_of(bk_span_of(key + 19, BKI_WS_KEY_LEN), accept);
+    int n = snprintf(response, sizeof response,
+                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                     "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+                     accept);
+    return bk_stream_write(*s, response, (size_t)n);
+}
+
+/* Answers a close, and then takes its time to end the TCP connection. */
+static int close_slowly(void *ctx)
+{
+    bk_stream *s = NULL;
+    char frame[8];
+    int r = accept_raw(ctx, &s);
+    if (r == 0)
+        r = bk_stream_read_exactly(s, frame, sizeof frame);
+    if (r == 0)
+        r = bk_stream_write(s, "\x88\x02\x03\xe8", 4);
+    if (r == 0)
+        r = bk_sleep(bk_seconds(3));
+    return bk_stream_close(&s, r);
+}
+
+LOOP_TEST(a_client_lets_the_server_end_the_connection)
+{
+    bk_listener *l = NULL;
+    bk_task *server = NULL;
+    bk_ws *ws = NULL;
+    char url[100];
+    CHECK_EQ(bk_listen(&l, "127.0.0.1:0", NULL), 0);
+    CHECK_EQ(bk_go(&server, close_slowly, l, NULL), 0);
+    snprintf(url, sizeof url, "ws://%s", bk_listener_address(l));
+    CHECK_EQ(bk_ws_connect(&ws, url, NULL), 0);
+    bk_time start = bk_now();
+    CHECK_EQ(bk_ws_close(&ws, 0), 0);
+    CHECK_EQ(bk_time_since(bk_now(), start).ns, bk_seconds(3).ns);
+    CHECK_EQ(bk_task_wait(server, NULL), 0);
+    bk_task_free(&server);
+    bk_listener_close(&l, 0);
+}
+
+/* Input that nobody reads any more must not reset the connection before the peer has read why. */
+LOOP_TEST(a_peer_at_fault_can_read_why)
+{
+    struct accepting a = {0};
+    bk_task *accepting = NULL;
+    bk_stream *s = NULL;
+    bk_msg *msg = NULL;
+    bk_span head;
+    char buf[300];
+    CHECK_EQ(bk_listen(&a.listener, "127.0.0.1:0", NULL), 0);
+    CHECK_EQ(bk_go(&accepting, accept_ws, &a, NULL), 0);
+    CHECK_EQ(bk_connect(&s, bk_listener_address(a.listener), NULL), 0);
+    CHECK_EQ(bk_stream_write(s, REQUEST, sizeof REQUEST - 1), 0);
+    CHECK_EQ(bk_stream_read_until(s, bk_span_str("\r\n\r\n"), &head), 1);
+    CHECK_EQ(bk_task_wait(accepting, NULL), 0);
+    bk_task_free(&accepting);
+    CHECK_EQ(bk_stream_write(s, "\xff\xff", 2), 0);
+    CHECK_EQ(bk_ws_recv(a.ws, &msg), -BK_EPROTO);
+    CHECK_EQ(bk_stream_write(s, "nobody reads this", 17), 0);
+    bk_sleep(bk_ms(1));
+    CHECK_EQ(bk_ws_close(&a.ws, -BK_EPROTO), -BK_EPROTO);
+    ssize_t n = bk_stream_read(s, buf, sizeof buf);
+    CHECK(n > 4);
+    CHECK_MEM(buf, 1, "\x88", 1);
+    CHECK_EQ(bk_stream_read(s, buf, sizeof buf), 0);
+    bk_stream_close(&s, -1);
+    bk_listener_close(&a.listener, 0);
+}
+
 /* ---- Failing allocations ---- */
 
 static int converse(void *ctx)
@@ -437,4 +519,5 @@ CHECK_MAIN(TEST(other_requests_get_an_http_error), TEST(an_endless_head_is_refus
            TEST(both_close_at_once), TEST(one_side_closes_and_the_other_receives),
            TEST(a_peer_that_never_answers_a_close_is_left),
            TEST(a_peer_that_is_gone_at_the_close_is_an_error), TEST(a_dropped_connection_says_why),
+           TEST(a_client_lets_the_server_end_the_connection), TEST(a_peer_at_fault_can_read_why),
            TEST(every_allocation_may_fail))

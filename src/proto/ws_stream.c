@@ -98,7 +98,6 @@ static int finish(void *ctx)
 {
     struct bk_ws *ws = ctx;
     bk_timeout *limit = NULL;
-    bool was_closed = ws->conn.got_close;
     int r = bk_timeout_open(&limit, ws->close_timeout);
     if (r < 0)
         return r;
@@ -109,8 +108,7 @@ static int finish(void *ctx)
     r = bk_timeout_close(&limit, r);
     if (r == -ETIMEDOUT)
         bk_fail(r, "%s: no close frame within close_timeout", bk_ws_peer(ws));
-    /* A peer that has said goodbye may be gone before it hears ours. */
-    return was_closed ? 0 : r;
+    return r;
 }
 
 static int flush_shortly(void *ctx)

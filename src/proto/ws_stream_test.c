@@ -339,7 +339,7 @@ LOOP_TEST(senders_take_turns_with_whole_messages)
     bk_ws_close(&client, -EIO);
 }
 
-enum { FLOOD = 200, FLOOD_LENGTH = 20000 };
+enum { FLOOD = 30, FLOOD_LENGTH = 200 * 1000 }; /* over write_buffer: sent in several steps */
 
 static int flood(void *ctx)
 {
@@ -388,6 +388,46 @@ static int receive_one(void *ctx)
     int r = bk_ws_recv(ctx, &msg);
     bk_msg_free(&msg);
     return r;
+}
+
+static int send_megabyte(void *ctx)
+{
+    static char block[1000 * 1000];
+    return bk_ws_send_binary(ctx, block, sizeof block);
+}
+
+/* Asked in the middle of a long message: answered behind it, once, with the last question. */
+LOOP_TEST(a_pong_waits_for_the_end_of_a_message)
+{
+    struct raw raw;
+    bk_task *sender = NULL, *receiver = NULL;
+    static char heard[1000 * 1000 + 100];
+    int r = -1;
+    CHECK_EQ(open_raw(&raw, NULL), 0);
+    set_buffer(bk_stream_fd(raw.ws->stream), SO_SNDBUF, 4096);
+    CHECK_EQ(bk_go(&sender, send_megabyte, raw.ws, NULL), 0);
+    CHECK_EQ(bk_go(&receiver, receive_one, raw.ws, NULL), 0);
+    bk_sleep(bk_ms(1));
+    send_raw(&raw, 0x89, "1");
+    send_raw(&raw, 0x89, "2");
+    bk_sleep(bk_ms(1));
+    size_t total = 0, want = 10 + 1000 * 1000 + 3;
+    for (int i = 0; i < 2000 && total < want; i++) {
+        ssize_t n = hear(&raw, heard + total, sizeof heard - total);
+        total += n > 0 ? (size_t)n : 0;
+        if (n <= 0)
+            bk_sleep(bk_ms(1));
+    }
+    CHECK_EQ(total, want);
+    CHECK_MEM(heard + want - 3, 3, "\x8a\x01\x32", 3);
+    CHECK_EQ(bk_task_wait(sender, &r), 0);
+    CHECK_EQ(r, 0);
+    send_raw(&raw, 0x81, "done");
+    CHECK_EQ(bk_task_wait(receiver, &r), 0);
+    CHECK_EQ(r, 1);
+    bk_task_free(&sender);
+    bk_task_free(&receiver);
+    close_raw(&raw);
 }
 
 LOOP_TEST(a_second_receiver_is_refused)
@@ -497,6 +537,7 @@ CHECK_MAIN(TEST(messages_of_every_size_pass_both_ways), TEST(sixteen_mebibytes_p
            TEST(frames_come_in_any_portions), TEST(many_small_messages_cost_few_suspensions),
            TEST(a_fault_ends_the_connection_with_its_code), TEST(limits_count_all_fragments),
            TEST(a_connection_that_just_ends_is_reset), TEST(senders_take_turns_with_whole_messages),
-           TEST(two_busy_peers_do_not_wait_for_each_other), TEST(a_second_receiver_is_refused),
+           TEST(two_busy_peers_do_not_wait_for_each_other),
+           TEST(a_pong_waits_for_the_end_of_a_message), TEST(a_second_receiver_is_refused),
            TEST(cancelled_receives_lose_nothing),
            TEST(a_cancelled_send_gives_the_message_back_or_breaks_the_connection))
