@@ -21,8 +21,8 @@ quick: ## the tests of the dev preset alone
 	@scripts/bootstrap.sh test
 	@scripts/test.sh dev
 
-bench: all ## run the benchmarks
-	@scripts/bench.sh
+bench: all ## measure beck beside its peers (scripts/bench.py)
+	@scripts/bench.py
 
 install: all ## install into $(DESTDIR)$(PREFIX)
 	@DESTDIR=$(DESTDIR) cmake --install build --prefix $(PREFIX)

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures beck beside its peers, interleaved in one run, and prints tables of medians.
+
+usage: bench.py [-r RUNS] [switch|spawn|queue|idle|echo ...]      (make bench runs all of it)
+
+The peers are hand-written programs (the limit) and State Threads (Debian's libst-dev, left out when
+it is not installed).  Programs run on the first processor, the echo client on the second.
+"""
+import argparse
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+PEERS = os.path.join(BUILD, "bench", "peers")
+LIBS = {"st": ["-lst"], "uring": ["-luring"]}
+TASKS = {
+    "switch": "one task switch, two tasks yielding in turn",
+    "spawn": "a tiny task created, run and joined, in batches of 1,000",
+    "queue": "an item through a bounded queue of 64 between two tasks",
+}
+IDLE_TASKS = "1000000"
+ECHO_SECONDS = "1.5"
+
+
+def build_peers():
+    os.makedirs(PEERS, exist_ok=True)
+    folder = os.path.join(ROOT, "bench", "peers")
+    for source in sorted(os.listdir(folder)):
+        name, ext = os.path.splitext(source)
+        if ext != ".c":
+            continue
+        libs = [flag for key, flags in LIBS.items() if name.startswith(key) for flag in flags]
+        done = subprocess.run(
+            ["gcc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-o", f"{PEERS}/{name}",
+             f"{folder}/{source}", *libs], capture_output=True, text=True)
+        if done.returncode:
+            print(f"bench: without {name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def result_of(output):
+    line = re.search(r"^RESULT (.*)$", output, re.M)
+    return {k: float(v) for k, v in (pair.split("=") for pair in line[1].split())}
+
+
+def run(command, cpu=0):
+    done = subprocess.run(["taskset", "-c", str(cpu), *command], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"bench: {command[0]}: {done.stdout}{done.stderr}")
+    return result_of(done.stdout)
+
+
+def spread(values, digits):
+    return (f"{statistics.median(values):,.{digits}f}",
+            f"{min(values):,.{digits}f}..{max(values):,.{digits}f}")
+
+
+def table(heads, rows):
+    print("| " + " | ".join(heads) + " |")
+    print("|---|" + "---:|" * (len(heads) - 1))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+    print(flush=True)
+
+
+def bench_tasks(which, runs):
+    programs = {"beck": f"{BUILD}/bench/{which}", "State Threads": f"{PEERS}/st_{which}"}
+    programs = {name: path for name, path in programs.items() if os.path.exists(path)}
+    got = {name: [] for name in programs}
+    for i in range(runs):
+        for name, path in programs.items():
+            progress(f"{which}: {name}, run {i + 1} of {runs}")
+            got[name].append(run([path])["ns"])
+    progress("")
+    print(f"### {which}: {TASKS[which]}\n")
+    best = min(statistics.median(v) for name, v in got.items() if name != "beck" or len(got) == 1)
+    table(["", "ns", "min..max", "against the best peer"],
+          [[name, *spread(v, 1), f"{statistics.median(v) / best:.2f}x"] for name, v in got.items()])
+
+
+def bench_idle(runs):
+    got = []
+    for i in range(runs):
+        progress(f"idle: run {i + 1} of {runs}")
+        got.append(run([f"{BUILD}/bench/idle", IDLE_TASKS]))
+    progress("")
+    print(f"### idle: {int(IDLE_TASKS):,} tasks waiting for an event\n")
+    table(["", "bytes resident each", "page-table bytes each", "ns to create"],
+          [["beck", *(f"{statistics.median(r[k] for r in got):,.0f}"
+                      for k in ("rss_B", "pte_B", "create_ns"))]])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def echo_once(command, env, connections):
+    port = str(free_port())
+    server = subprocess.Popen(["taskset", "-c", "0", *command, port], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, env={**os.environ, **env})
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", int(port)), 1).close()
+                break
+            except OSError:
+                time.sleep(0.01)
+        before = cpu_seconds(server.pid)
+        got = run([f"{PEERS}/echo_client", port, str(connections), "64", ECHO_SECONDS], cpu=1)
+        got["us"] = (cpu_seconds(server.pid) - before) * 1e6 / (got["rps"] * float(ECHO_SECONDS))
+        return got
+    finally:
+        server.kill()
+        server.wait()
+
+
+def bench_echo(connections, runs):
+    servers = {
+        "epoll by hand": ([f"{PEERS}/epoll_echo"], {}),
+        "io_uring by hand": ([f"{PEERS}/uring_echo"], {}),
+        "beck, io_uring": ([f"{BUILD}/examples/tcp_echo"], {"BECK_BACKEND": "uring"}),
+        "beck, epoll": ([f"{BUILD}/examples/tcp_echo"], {"BECK_BACKEND": "epoll"}),
+    }
+    got = {name: [] for name in servers}
+    for i in range(runs):
+        for name, (command, env) in servers.items():
+            progress(f"echo, {connections} connections: {name}, run {i + 1} of {runs}")
+            got[name].append(echo_once(command, env, connections))
+    progress("")
+    best = max(statistics.median(r["rps"] for r in got[name]) for name in got if "hand" in name)
+    print(f"### echo: {connections} connections, 64 bytes, one message in flight each\n")
+    table(["", "requests/s", "min..max", "of the best by hand", "server CPU us each", "p99 us"],
+          [[name, *spread([r["rps"] for r in v], 0),
+            f"{statistics.median(r['rps'] for r in v) / best:.0%}",
+            f"{statistics.median(r['us'] for r in v):.2f}",
+            f"{statistics.median(r['p99_us'] for r in v):,.0f}"] for name, v in got.items()])
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("-r", type=int, default=5)
+    parser.add_argument("what", nargs="*", default=[*TASKS, "idle", "echo"])
+    args = parser.parse_args()
+    build_peers()
+    for what in args.what:
+        if what in TASKS:
+            bench_tasks(what, args.r)
+        elif what == "idle":
+            bench_idle(min(args.r, 3))
+        elif what == "echo":
+            for connections in (50, 1000):
+                bench_echo(connections, args.r)
+        else:
+            parser.error(f"no benchmark '{what}'")
+
+
+if __name__ == "__main__":
+    main()
