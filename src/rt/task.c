@@ -111,6 +111,15 @@ static void report_unseen(struct bk_task *task)
     task->loop->opts.on_error(task->loop->opts.on_error_ctx, &report);
 }
 
+static void free_texts(struct bk_task *task)
+{
+    if (task->name)
+        bki_free(task->name);
+    task->name = NULL;
+    if (task->error.text)
+        bki_error_slot_free(&task->error);
+}
+
 void bki_task_unref(struct bk_task *task)
 {
     if (--task->refs > 0)
@@ -118,17 +127,17 @@ void bki_task_unref(struct bk_task *task)
     if (bki_list_linked(&task->all_link))
         bki_list_remove(&task->all_link); /* of loop->ended */
     report_unseen(task);
-    if (task->name)
-        bki_free(task->name);
-    if (task->error.text)
-        bki_error_slot_free(&task->error);
+    free_texts(task);
     bki_stack_put(task->stack);
 }
 
 void bki_task_report_ended(struct bk_loop *loop)
 {
-    for (struct bki_list *n = bki_list_first(&loop->ended); n; n = bki_list_next(&loop->ended, n))
-        report_unseen(bki_container(n, struct bk_task, all_link));
+    for (struct bki_list *n = bki_list_first(&loop->ended); n; n = bki_list_next(&loop->ended, n)) {
+        struct bk_task *task = bki_container(n, struct bk_task, all_link);
+        report_unseen(task);
+        free_texts(task);
+    }
 }
 
 static void end_task(struct bk_task *task, int result)
