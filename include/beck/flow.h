@@ -120,8 +120,8 @@ typedef struct bk_stage_opts {
 BK_API int bk_flow_map(bk_flow *flow, bk_msg_fn *fn, void *ctx, const bk_stage_opts *opts);
 
 /* Keeps the items for which the jq expression gives a true value (any but false and null), as they
- * are, byte for byte.  Items that are not JSON fail; blank ones are dropped.
- * In a task it suspends while jq compiles.  Errors: -EINVAL (bk_errmsg has jq's words), -ECANCELED,
+ * are, byte for byte.  Items that are not JSON fail; blank ones are dropped.  In a task it suspends
+ * while jq compiles.  Errors: -EINVAL (bk_errmsg has jq's words), -ECANCELED,
  * -ENOMEM. */
 BK_API int bk_flow_where(bk_flow *flow, const char *expression);
 

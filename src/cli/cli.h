@@ -53,8 +53,8 @@ struct cli_args {
     bool quiet, verbose, help;
 };
 
-/* Reads the arguments behind "beck pipe".  Returns CLI_OK, or CLI_USAGE after one line on stderr.
- */
+/* Reads the arguments behind "beck pipe".  Returns CLI_OK, or CLI_USAGE after one line on
+ * stderr. */
 int cli_args_read(struct cli_args *args, int argc, char **argv);
 
 /* ---- cli/screen.c: stderr, with a line at the bottom that is drawn anew ---- */

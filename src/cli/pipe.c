@@ -51,8 +51,8 @@ static void on_event(void *ctx, const bk_flow_event *event)
 
 /* ---- Building ---- */
 
-/* What is wrong with a URL; of the URL itself what holds no secrets: no user, no options, no query.
- */
+/* What is wrong with a URL; of the URL itself what holds no secrets: no user, no options, no
+ * query. */
 static int usage(const char *url, const char *detail)
 {
     size_t len = strcspn(url, "?#");

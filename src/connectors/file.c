@@ -76,8 +76,8 @@ static int start_over(struct source *s)
     return BKI_LINES_DROP;
 }
 
-/* At the end of a followed file: waits until there is more.  0, BKI_LINES_BREAK,
- * BKI_LINES_DROP or an error. */
+/* At the end of a followed file: waits until there is more.  0, BKI_LINES_BREAK, BKI_LINES_DROP or
+ * an error. */
 static int wait_for_more(struct source *s)
 {
     for (;;) {

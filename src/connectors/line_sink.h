@@ -16,9 +16,9 @@ struct bki_line_sink {
 void bki_line_sink_init(struct bki_line_sink *sink);
 void bki_line_sink_free(struct bki_line_sink *sink);
 
-/* Writes the batch, a line for each message; settles what the kernel has taken as it goes.
- * 0, or the error of writing, batch->n_done being what is certain; *partial: how many bytes of a
- * further line may have been written. */
+/* Writes the batch, a line for each message; settles what the kernel has taken as it goes.  0, or
+ * the error of writing, batch->n_done being what is certain; *partial: how many bytes of a further
+ * line may have been written. */
 int bki_line_sink_write(struct bki_line_sink *sink, struct bki_batch *batch, size_t *partial);
 
 #endif

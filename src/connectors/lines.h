@@ -2,9 +2,8 @@
  * Lines out of bytes: the part that file:, - and exec: have in common as sources.
  *
  * A line is what stands before a "\n", any "\r" included: items are the input's bytes.  A last line
- * without
- * "\n" counts.  Lines may be paced by a time in them: each is held back until as much time has
- * passed since the first one as its own time says, divided by a speed. */
+ * without "\n" counts.  Lines may be paced by a time in them: each is held back until as much time
+ * has passed since the first one as its own time says, divided by a speed. */
 #ifndef BECK_SRC_CONNECTORS_LINES_H
 #define BECK_SRC_CONNECTORS_LINES_H
 
@@ -45,7 +44,7 @@ void bki_lines_free(struct bki_lines *lines);
 int bki_lines_next(struct bki_lines *lines, bk_msg **msg);
 
 /* A time in milliseconds since 1970: a number of milliseconds, or text as in
- * "2018-01-31T01:49:59.650Z". False when it is neither. */
+ * "2018-01-31T01:49:59.650Z".  False when it is neither. */
 bool bki_time_parse(bk_span text, bool quoted, double *ms);
 
 #endif

@@ -467,8 +467,8 @@ static int bind(struct bki_sqlite_table *t, sqlite3_stmt *stmt, int parameter,
     return bind_text(t, stmt, parameter, value);
 }
 
-/* Decoded strings are never longer than the message, so one buffer of its size holds all of them.
- */
+/* Decoded strings are never longer than the message, so one buffer of its size holds all of
+ * them. */
 static int make_text_room(struct bki_sqlite_table *t, size_t len)
 {
     t->text_len = 0;

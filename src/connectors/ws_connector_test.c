@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * WebSockets as sources and sinks, client and server, against each other on the loopback interface.
- */
+ * WebSockets as sources and sinks, client and server, against each other on the loopback
+ * interface. */
 #include <beck/ws.h>
 
 #include "connectors/url_fixture.h"

@@ -13,8 +13,8 @@ struct source {
     bk_queue *messages; /* from the clients' tasks to next; closed when the server has ended */
 };
 
-/* A message that has come belongs to the flow, also when its client's task is cancelled meanwhile.
- */
+/* A message that has come belongs to the flow, also when its client's task is cancelled
+ * meanwhile. */
 struct handing_over {
     bk_queue *queue;
     bk_msg *msg;

@@ -37,8 +37,8 @@ struct bki_source_ops {
     int (*next)(void *self, bk_msg **msg);
     /* May be NULL: draining ends the source at once, which loses nothing if it can be read again.
      * Otherwise: stop taking in more, but let next give what has been taken in already, until it
-     * returns 0.  Must not suspend.  A next under way then returns -ECANCELED, and is called again.
-     */
+     * returns 0.  Must not suspend.  A next under way then returns -ECANCELED, and is called
+     * again. */
     void (*drain)(void *self);
     /* Both may be NULL; as in bk_source_opts. */
     void (*settled)(void *self, uint64_t n, enum bk_outcome outcome);
@@ -77,7 +77,7 @@ enum { BKI_SINK_LEFT = 1 }; /* nobody reads any more, and that is no failure */
 struct bki_sink_ops {
     int (*open)(void *self, struct bki_port *port);
     /* Writes a batch (n >= 1).  0: all of it is done.  BKI_SINK_LEFT: n_done are, the sink wants no
-     * more. Below zero: n_done are, the sink is broken, and with it the flow. The next batch is
+     * more.  Below zero: n_done are, the sink is broken, and with it the flow.  The next batch is
      * collected meanwhile. */
     int (*write)(void *self, struct bki_batch *batch);
     /* No more will come (r >= 0), or the flow has failed (r < 0).  Returns r or a failure of

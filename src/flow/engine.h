@@ -147,8 +147,8 @@ void bki_handle_put(struct bk_flow *flow, struct bki_handle *handle);
 void bki_handle_ref(struct bki_handle *handle);
 /* One of its parts has left the stages. */
 void bki_handle_staged(struct bki_handle *handle);
-/* Settles one part, of which the sinks have had it (staged) or not, and with the last one the item.
- */
+/* Settles one part, of which the sinks have had it (staged) or not, and with the last one the
+ * item. */
 void bki_handle_settle(struct bki_handle *handle, enum bki_settle how);
 /* Frees an item's message and settles its part, which is still in the stages. */
 void bki_item_settle(struct bki_item *item, enum bki_settle how);
@@ -197,8 +197,8 @@ void bki_sink_hurry(struct bki_sink_node *sink);
 
 /* ---- run.c ---- */
 
-/* Closes an opened node, cancels held back; its failure is the flow's.  Returns r or that failure.
- */
+/* Closes an opened node, cancels held back; its failure is the flow's.  Returns r or that
+ * failure. */
 int bki_sink_end(struct bki_sink_node *sink, int r);
 
 /* Remembers the first failure; format gives the whole line for the user. */

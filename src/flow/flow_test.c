@@ -433,8 +433,8 @@ static void drain_ends_a_waiting_source(void)
     CHECK_EQ(fix.wrong, 0);
 }
 
-/* The drain comes while stages sleep and the source waits for room: what is in flight is finished.
- */
+/* The drain comes while stages sleep and the source waits for room: what is in flight is
+ * finished. */
 static void drain_finishes_what_is_in_flight(void)
 {
     fresh(100000);

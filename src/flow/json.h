@@ -61,8 +61,8 @@ int bki_json_fail(const struct bki_json *json);
  * no object; -BK_EFORMAT. */
 int bki_json_find(bk_span text, const char *name, struct bki_json_value *out);
 
-/* Decodes a string into out (at least text.len bytes): its length.  Lone surrogates become U+FFFD.
- */
+/* Decodes a string into out (at least text.len bytes): its length.  Lone surrogates become
+ * U+FFFD. */
 size_t bki_json_decode(const struct bki_json_value *string, char *out);
 /* True when a string, decoded, is name. */
 bool bki_json_equals(const struct bki_json_value *string, const char *name);

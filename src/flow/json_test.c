@@ -166,8 +166,8 @@ static void test_numbers(void)
     CHECK(fabs(bki_json_double(&v) - 1.0 / 9) < 1e-15);
 }
 
-/* Every prefix of a text, each against the end of a page: the scanner never reads past its input.
- */
+/* Every prefix of a text, each against the end of a page: the scanner never reads past its
+ * input. */
 static void test_flush_against_a_guard_page(void)
 {
     static const char text[] = "{\"a\":[1,-2.5e+3,\"x\\u00e9\\n\",true,null],\"b\":{\"c\":false}}";

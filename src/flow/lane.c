@@ -4,7 +4,7 @@
  *
  * A job is an item inside.  `jobs` lists them in the order in which they leave: ordered, a job is
  * listed as it enters and its turn comes when it is done and first; unordered, it is listed when it
- * is done. Invariants: n_running <= parallel; n_inside <= window, so a finished job never has to
+ * is done.  Invariants: n_running <= parallel; n_inside <= window, so a finished job never has to
  * wait for room, and a lane holds a bounded number of items however unequal their work is. */
 #include <stdio.h>
 
@@ -230,8 +230,8 @@ static void abandon_jobs(struct bki_list *list)
     }
 }
 
-/* A task cancelled before it began has never looked at its job, which is still listed as running.
- */
+/* A task cancelled before it began has never looked at its job, which is still listed as
+ * running. */
 void bki_lane_abandon(struct bki_lane *lane)
 {
     abandon_jobs(&lane->running);
