@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * State Threads: two threads hand over in turn through condition variables (no plain yield there). */
+ * State Threads: two threads hand over in turn through condition variables. */
 #include <st.h>
 
 #include "../bench.h"
