@@ -13,6 +13,10 @@
 
 #define DEFAULT_LIMIT 64
 
+/* How often a waiter looks again before it sleeps: a microsecond or two, where sleeping and being
+ * woken cost five or more.  Not longer: the one it waits for may need this processor. */
+#define LOOKS 50
+
 /* One mutex guards the ring and both lines.  Receivers wait only while the ring is empty, senders
  * only while it is full, and a message goes straight to the longest waiter, so nobody is woken in
  * vain. */
@@ -28,14 +32,16 @@ struct bk_channel {
 };
 
 /* A call that waits; lives in its frame.  Leaving the line, under the mutex, settles it: msg and
- * result are final.  The waker then lets it go without the mutex.  A thread sleeps on `free_to_go`
- * itself.  A task is woken by a post to its loop, and must not leave the frame before that post has
- * arrived. */
+ * result are final.  The waker then lets it go without the mutex.  A thread sleeps on `state`
+ * itself.  A task is woken by a post to its loop, and once it has said that it is asleep it must
+ * not leave the frame before that post has arrived. */
+enum { AWAKE, ASLEEP, FREE_TO_GO };
+
 struct waiter {
     struct bki_list link;
     bk_msg *msg; /* offered by a sender, handed to a receiver */
     int result;
-    atomic_uint free_to_go;
+    atomic_uint state;
     bk_task *task; /* NULL: a thread without a loop */
     struct bki_post post;
     bool arrived;
@@ -115,10 +121,6 @@ void bk_channel_free(bk_channel **channel)
 
 /* ---- Waiting and being woken ---- */
 
-/* How often a thread looks again before it goes to sleep: a few microseconds, less than a sleep
- * costs. */
-#define SPINS 500
-
 static void pause_briefly(void)
 {
 #if defined(__x86_64__)
@@ -157,26 +159,39 @@ static void arrive(struct bki_post *post, struct bk_loop *loop)
     bki_wake(w->task);
 }
 
-/* Wakes a settled waiter (NULL: nothing to do).  A thread may have left its frame as soon as the
- * word is set: the wake-up then meets an address where nobody sleeps. */
+/* Lets a settled waiter go (NULL: nothing to do).  It may have left its frame as soon as the word
+ * is set, unless it is a task asleep; a futex wake-up then meets an address where nobody sleeps. */
 static void let_go(struct waiter *w)
 {
     if (!w)
         return;
-    if (w->task) {
-        bki_inbox_post(w->task->loop, &w->post);
+    bool is_task = w->task != NULL;
+    if (atomic_exchange(&w->state, FREE_TO_GO) != ASLEEP)
         return;
+    if (is_task)
+        bki_inbox_post(w->task->loop, &w->post);
+    else
+        futex_wake(&w->state);
+}
+
+/* True when it was let go before it had to sleep; else it is announced as asleep.  A task does not
+ * keep others waiting that could run. */
+static bool look_again(struct waiter *w)
+{
+    int n = w->task && w->task->loop->ready_head ? 0 : LOOKS;
+    for (int i = 0; i < n; i++) {
+        if (atomic_load_explicit(&w->state, memory_order_relaxed) == FREE_TO_GO)
+            break;
+        pause_briefly();
     }
-    atomic_store(&w->free_to_go, 1);
-    futex_wake(&w->free_to_go);
+    unsigned awake = AWAKE;
+    return !atomic_compare_exchange_strong(&w->state, &awake, ASLEEP);
 }
 
 static void wait_thread(struct waiter *w)
 {
-    for (int i = 0; i < SPINS && !atomic_load_explicit(&w->free_to_go, memory_order_relaxed); i++)
-        pause_briefly();
-    while (!atomic_load(&w->free_to_go))
-        futex_wait(&w->free_to_go, 0);
+    while (atomic_load(&w->state) != FREE_TO_GO)
+        futex_wait(&w->state, ASLEEP);
 }
 
 /* A cancel takes the waiter out of the line, unless another thread was first: then its post is on
@@ -212,10 +227,12 @@ static int wait_in_line(struct bk_channel *channel, struct bki_list *line, struc
     bki_list_push_back(line, &w->link);
     atomic_fetch_add(&channel->n_refs, 1);
     pthread_mutex_unlock(&channel->mutex);
-    if (w->task)
-        wait_task(channel, w, kind);
-    else
-        wait_thread(w);
+    if (!look_again(w)) {
+        if (w->task)
+            wait_task(channel, w, kind);
+        else
+            wait_thread(w);
+    }
     unref(channel);
     return w->result;
 }
