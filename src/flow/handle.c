@@ -152,7 +152,7 @@ void bki_handle_settle(struct bki_handle *handle, enum bki_settle how)
 {
     if (handle->n_parts == 0) {
         handle->source->port.flow->stats.settle_errors++;
-        assert(!"an item was settled twice");
+        assert(false && "an item was settled twice");
         return;
     }
     if (how > handle->worst)
