@@ -219,8 +219,11 @@ static bool wait_for_something(struct bk_loop *loop, bool more_to_trim)
         return true;
     }
     bool jobs = loop->n_jobs > 0;
+    int64_t start_ns = monotonic_ns();
     poll_backend(loop, jobs || !timed ? -1 : outside ? VIRTUAL_GRACE_NS : 0);
-    if (!loop->ready_head && timed && loop->n_jobs == 0 && loop->timers.len > 0)
+    /* A poll that ended early was interrupted, or moved something that no task has noticed yet. */
+    bool idle = !outside || monotonic_ns() - start_ns >= VIRTUAL_GRACE_NS;
+    if (idle && !loop->ready_head && timed && loop->n_jobs == 0 && loop->timers.len > 0)
         loop->virtual_ns = bki_heap_min_key(&loop->timers);
     return true;
 }
