@@ -69,6 +69,7 @@ struct sweep_run {
     bool striker_last;
     int k, looks; /* k is 0: the striker never strikes, and only keeps the clock from leaping */
     bool struck, began;
+    bool over; /* the check is done: the striker may go */
     bk_task *subject, *striker;
     bk_timeout *scope;
     int result; /* of the subject's body, or -ECANCELED when that was cut short */
@@ -82,6 +83,7 @@ struct sweep_run {
 };
 
 static char sweep_label[160];
+static void (*sweep_on_phase)(bool running); /* told when open is done, and when the run is over */
 static bool sweep_failed_run;
 static int sweep_n_reports;
 
@@ -97,10 +99,13 @@ static inline void BK_PRINTF(1, 2) sweep_lost(const char *format, ...)
     sweep_failed_run = true;
 }
 
-/* An allocation has failed in this run: its cause may show anywhere. */
-static inline bool sweep_out_of_memory(void)
+/* Whether something was made to fail in this run: then errors may show anywhere, and what they
+ * told of may be missing. */
+static bool sweep_faulted;
+
+static inline bool sweep_excused(void)
 {
-    return atomic_load(&alloc_sweep_failed) != 0;
+    return sweep_faulted || atomic_load(&alloc_sweep_failed) != 0;
 }
 
 static inline int sweep_open_fds(void)
@@ -176,7 +181,7 @@ static inline int sweep_let_run(struct sweep_run *run)
     int64_t next = loop->timers.len > 0 ? bki_heap_min_key(&loop->timers) : INT64_MAX;
     if (next == INT64_MAX && !outside)
         return -EDEADLK; /* leave: the run will end with its report */
-    int64_t tick = bk_time_add(bk_now(), bk_ms(20)).ns;
+    int64_t tick = bk_time_add(bk_now(), bk_ms(100)).ns;
     return bk_sleep_until((bk_time){outside && tick < next ? tick : next});
 }
 
@@ -186,8 +191,9 @@ static inline int sweep_striker(void *ctx)
     int r = 0;
     while (r == 0 && !run->subject)
         r = bk_yield();
-    while (r == 0 && !bk_task_done(run->subject)) {
+    while (r == 0 && !run->over) {
         bool possible = run->scope || !sweep_has_scope(run->strike);
+        possible = possible && !bk_task_done(run->subject);
         if (!run->struck && possible && sweep_moved(run) && ++run->looks == run->k)
             sweep_do_strike(run);
         r = sweep_let_run(run);
@@ -252,13 +258,19 @@ static inline int sweep_run_tasks(struct sweep_run *run)
     if (!run->scenario->helpers_finish)
         bk_group_cancel(group);
     r = bk_group_close(&group, r);
+    return r;
+}
+
+/* The striker stays until here: its naps keep the clock from leaping while the check waits. */
+static inline void sweep_end_tasks(struct sweep_run *run)
+{
+    run->over = true;
     if (run->striker) {
         bk_task_cancel(run->striker); /* it may be asleep */
         bk_task_wait(run->striker, NULL);
     }
     bk_task_free(&run->striker);
     bk_task_free(&run->subject);
-    return r;
 }
 
 static inline int sweep_main(void *ctx)
@@ -267,10 +279,15 @@ static inline int sweep_main(void *ctx)
     const struct sweep_scenario *sc = run->scenario;
     int r = sc->open ? sc->open(run->ctx) : 0;
     if (r == 0) {
+        if (sweep_on_phase)
+            sweep_on_phase(true);
         r = sweep_run_tasks(run);
         if (sc->check)
             sc->check(run->ctx, run->result);
+        if (sweep_on_phase)
+            sweep_on_phase(false);
     }
+    sweep_end_tasks(run);
     if (sc->close)
         sc->close(run->ctx);
     if (bk_task_count() != 1)
@@ -381,7 +398,7 @@ static inline bool sweep_strikes(const struct sweep_scenario *scenarios, size_t 
 static inline void sweep_judge_allocation(const struct sweep_run *run, int r)
 {
     const struct sweep_scenario *sc = run->scenario;
-    bool hit = sweep_out_of_memory();
+    bool hit = atomic_load(&alloc_sweep_failed) != 0;
     bool success = r == 0 && run->result == sc->want;
     bool told = r == -ENOMEM || (r == 0 && run->result == -ENOMEM);
     if (r == 0 && run->result < 0 && sc->blame_elsewhere)
@@ -403,7 +420,7 @@ static inline bool sweep_allocations(const struct sweep_scenario *scenarios, siz
                      scenarios[i].name, nth);
             alloc_sweep_fail_nth(nth);
             sweep_judge_allocation(&run, sweep_once(&run));
-            hit = sweep_out_of_memory();
+            hit = atomic_load(&alloc_sweep_failed) != 0;
             if (!hit && getenv("SWEEP_VERBOSE"))
                 fprintf(stderr, "%s: %ld allocations\n", scenarios[i].name, nth - 1);
         }
@@ -413,7 +430,7 @@ static inline bool sweep_allocations(const struct sweep_scenario *scenarios, siz
 }
 
 /* The tests of a table of scenarios. */
-#define SWEEP_MAIN(table)                                                                          \
+#define SWEEP_TESTS(table)                                                                         \
     static const size_t n_scenarios = sizeof(table) / sizeof *(table);                             \
     static void struck_by_a_cancel_at_every_step(void)                                             \
     {                                                                                              \
@@ -434,9 +451,13 @@ static inline bool sweep_allocations(const struct sweep_scenario *scenarios, siz
     static void every_allocation_may_fail(void)                                                    \
     {                                                                                              \
         CHECK(sweep_allocations(table, n_scenarios));                                              \
-    }                                                                                              \
-    CHECK_MAIN(TEST(struck_by_a_cancel_at_every_step), TEST(struck_by_a_timeout_at_every_step),    \
-               TEST(struck_by_both_at_every_step), TEST(swallowing_a_cancel_at_every_step),        \
-               TEST(every_allocation_may_fail))
+    }
+
+#define SWEEP_TEST_LIST                                                                            \
+    TEST(struck_by_a_cancel_at_every_step), TEST(struck_by_a_timeout_at_every_step),               \
+        TEST(struck_by_both_at_every_step), TEST(swallowing_a_cancel_at_every_step),               \
+        TEST(every_allocation_may_fail)
+
+#define SWEEP_MAIN(table) SWEEP_TESTS(table) CHECK_MAIN(SWEEP_TEST_LIST)
 
 #endif

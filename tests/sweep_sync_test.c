@@ -344,7 +344,7 @@ static void all_tickets_are_taken(void *ctx, int result)
 {
     struct room *m = ctx;
     the_lock_is_free(ctx, result);
-    if ((m->tickets != 0 || m->served != 2) && !sweep_out_of_memory())
+    if ((m->tickets != 0 || m->served != 2) && !sweep_excused())
         sweep_lost("%d tickets taken, %d left", m->served, m->tickets);
 }
 

@@ -139,7 +139,7 @@ static void the_child_has_ended(void *ctx, int result)
     all_have_ended(ctx, result);
     if (bk_task_result(c->tasks[0]) != c->result)
         sweep_lost("the child ends with %d, not %d", bk_task_result(c->tasks[0]), c->result);
-    if (c->result != 2 && c->result != -ECANCELED && !sweep_out_of_memory())
+    if (c->result != 2 && c->result != -ECANCELED && !sweep_excused())
         sweep_lost("the child's result is %d", c->result);
 }
 
@@ -159,7 +159,7 @@ static void the_child_got_through(void *ctx, int result)
     int r = 0;
     (void)result;
     bk_task_wait(c->tasks[0], &r);
-    if (r != 2 && !sweep_out_of_memory())
+    if (r != 2 && !sweep_excused())
         sweep_lost("the shielded child ends with %d", r);
 }
 
@@ -199,7 +199,7 @@ static void all_get_through(void *ctx, int result)
     for (int i = 0; i < 3; i++)
         bk_task_wait(c->tasks[i], &results[i]);
     bool ok = results[0] == 1 && results[1] == -EIO && results[2] == 2;
-    if (!ok && !sweep_out_of_memory())
+    if (!ok && !sweep_excused())
         sweep_lost("results %d %d %d", results[0], results[1], results[2]);
 }
 
@@ -211,7 +211,7 @@ static void one_stands(void *ctx, int result)
     bk_task_wait(c->tasks[0], &results[0]);
     bk_task_wait(c->tasks[2], &results[2]);
     bool ok = results[0] == 1 && results[2] == 2 && !bk_task_done(c->tasks[1]);
-    if (!ok && !sweep_out_of_memory())
+    if (!ok && !sweep_excused())
         sweep_lost("results %d %d, or the third has gone", results[0], results[2]);
 }
 
@@ -241,7 +241,7 @@ static int collect_results(struct crowd *c, bk_fn *with_failure)
     c->calls[1] = (bk_call){with_failure, c, NULL, -EINPROGRESS};
     c->calls[2] = (bk_call){walk_to_2, c, NULL, -EINPROGRESS};
     int r = bk_gather(c->calls, 3, &(bk_gather_opts){.collect = true});
-    if (r == 0 && c->finished != 3 && !sweep_out_of_memory())
+    if (r == 0 && c->finished != 3 && !sweep_excused())
         sweep_lost("success, though %d of 3 calls got through", c->finished);
     return r;
 }
@@ -422,7 +422,7 @@ static int clean_up(void *ctx)
 static int clean_up_under_a_shield(void *ctx)
 {
     int r = bk_shield(clean_up, ctx);
-    if (r < 0 && !sweep_out_of_memory())
+    if (r < 0 && !sweep_excused())
         sweep_lost("a cancel came through the shield: %d", r);
     return r < 0 ? r : bk_yield();
 }
@@ -437,7 +437,7 @@ static void cleaned_up(void *ctx, int result)
 {
     const struct crowd *c = ctx;
     all_have_ended(ctx, result);
-    if (c->n_clean != c->begun && !sweep_out_of_memory())
+    if (c->n_clean != c->begun && !sweep_excused())
         sweep_lost("the cleanup was cut short");
 }
 

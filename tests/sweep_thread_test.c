@@ -113,7 +113,7 @@ static void the_call_is_accounted_for(void *ctx, int result)
     while (atomic_load(&j->n_returned) < atomic_load(&j->n_started))
         if (bk_to_thread(nothing, j, NULL) < 0)
             bk_yield();
-    if (bk_to_thread(nothing, j, NULL) < 0 && !sweep_out_of_memory())
+    if (bk_to_thread(nothing, j, NULL) < 0 && !sweep_excused())
         sweep_lost("the pool is broken");
     if (!j->called)
         return;
@@ -145,7 +145,7 @@ static void returned_or_abandoned(void *ctx, int result)
     struct job *j = ctx;
     the_call_is_accounted_for(ctx, result);
     bool abandoned = atomic_load(&j->n_abandoned) == 1;
-    if (j->called && abandoned == (j->call == 3) && !sweep_out_of_memory())
+    if (j->called && abandoned == (j->call == 3) && !sweep_excused())
         sweep_lost("abandoned %d times, and returned %d", atomic_load(&j->n_abandoned), j->call);
 }
 

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Sweeps over system calls: scenarios whose calls fall short, are interrupted, or fail, one after
+ * the other. */
+#ifndef BECK_TESTS_SWEEP_CALLS_H
+#define BECK_TESTS_SWEEP_CALLS_H
+
+#include "tests/sweep_harness.h"
+#include "tests/sweep_shim.h"
+
+/* ---- What nobody may notice ---- */
+
+static inline void sweep_disturb_phase(bool running)
+{
+    atomic_store(&shim.asleep, !running);
+}
+
+static inline void sweep_disturb(uint64_t seed, unsigned percent)
+{
+    shim_reset(seed);
+    sweep_on_phase = sweep_disturb_phase;
+    sweep_disturb_phase(false);
+    shim_add((struct shim_rule){.call = SHIM_RECV, .what = SHIM_SHORT, .percent = percent});
+    shim_add((struct shim_rule){.call = SHIM_SEND, .what = SHIM_SHORT, .percent = percent});
+    shim_add((struct shim_rule){.call = SHIM_RECV, .what = EINTR, .percent = percent / 2});
+    shim_add((struct shim_rule){.call = SHIM_SEND, .what = EINTR, .percent = percent / 2});
+    shim_add((struct shim_rule){.call = SHIM_RECV, .what = EAGAIN, .percent = percent / 4});
+    shim_add((struct shim_rule){.call = SHIM_SEND, .what = EAGAIN, .percent = percent / 4});
+    shim_add((struct shim_rule){.call = SHIM_CONNECT, .what = EINTR, .percent = percent});
+    shim_add((struct shim_rule){.call = SHIM_EPOLL_WAIT, .what = EINTR, .percent = percent});
+}
+
+/* Strikes at every step, with calls that do less than they could. */
+static inline bool sweep_disturbed(const struct sweep_scenario *scenarios, size_t n)
+{
+    bool ok = true;
+    for (uint64_t seed = 1; ok && seed <= 3; seed++) {
+        sweep_disturb(seed, 40);
+        ok = sweep_strikes(scenarios, n, SWEEP_CANCEL);
+        if (!ok)
+            fprintf(stderr, "(seed %d)\n", (int)seed);
+    }
+    sweep_on_phase = NULL;
+    shim_reset(0);
+    return ok;
+}
+
+/* ---- What is told ---- */
+
+/* recovers: the call is made again, and the scenario ends as if nothing had happened. */
+static const struct sweep_call_fault {
+    enum shim_call call;
+    int error;
+    bool recovers;
+} sweep_call_faults[] = {
+    {SHIM_RECV, ECONNRESET, false},    {SHIM_RECV, ENOMEM, false},
+    {SHIM_SEND, ECONNRESET, false},    {SHIM_SEND, EPIPE, false},
+    {SHIM_CONNECT, ECONNREFUSED, false}, {SHIM_CONNECT, ETIMEDOUT, false},
+    {SHIM_SOCKET, EMFILE, false},      {SHIM_SOCKET, ENOMEM, false},
+    {SHIM_EPOLL_CREATE, EMFILE, false}, {SHIM_EVENTFD, ENFILE, false},
+    {SHIM_EPOLL_CTL, ENOMEM, false},   {SHIM_EPOLL_CTL, ENOSPC, false},
+    {SHIM_STACK, ENOMEM, false},       {SHIM_ACCEPT, EMFILE, true},
+    {SHIM_ACCEPT, ENOMEM, true},       {SHIM_ACCEPT, ECONNABORTED, true},
+    {SHIM_ACCEPT, EINTR, true},        {SHIM_EPOLL_WAIT, EINTR, true},
+};
+
+static inline void sweep_judge_call(const struct sweep_run *run, int r, bool recovers)
+{
+    bool success = r == 0 && run->result == run->scenario->want;
+    bool told = atomic_load(&shim.n_hits) > 0 && !recovers && (r < 0 || run->result < 0);
+    if (!success && (!told || r == -EDEADLK))
+        sweep_lost("the run ends with %d (%s), the subject with %d", r, bk_strerror(r),
+                   run->result);
+}
+
+/* Fails each call of one kind in turn; returns how many there were, -1 when a run went wrong. */
+static inline int sweep_call_pass(const struct sweep_scenario *sc,
+                                  const struct sweep_call_fault *fault)
+{
+    for (int nth = 1; nth < SWEEP_MAX_STEPS; nth++) {
+        struct sweep_run run = {.scenario = sc};
+        snprintf(sweep_label, sizeof sweep_label, "%s: %s call %d fails with %s", sc->name,
+                 shim_call_names[fault->call], nth, strerrorname_np(fault->error));
+        shim_reset(0);
+        shim_add((struct shim_rule){
+            .call = fault->call, .what = fault->error, .first = nth, .last = nth});
+        sweep_faulted = !fault->recovers;
+        alloc_sweep_fail_nth(0);
+        int r = sweep_once(&run);
+        sweep_judge_call(&run, r, fault->recovers);
+        if (sweep_failed_run)
+            return -1;
+        if (atomic_load(&shim.n_hits) == 0)
+            return nth - 1;
+    }
+    sweep_lost("does not end");
+    return -1;
+}
+
+/* True when every scenario stands the failure of each of its system calls. */
+static inline bool sweep_calls(const struct sweep_scenario *scenarios, size_t n)
+{
+    bool ok = true;
+    for (size_t i = 0; i < n; i++) {
+        /* One that takes back the cancel by which its failed helpers end it would go on alone. */
+        if (!sweep_wanted(&scenarios[i]) || scenarios[i].survives)
+            continue;
+        for (size_t f = 0; f < sizeof sweep_call_faults / sizeof *sweep_call_faults; f++) {
+            sweep_begin();
+            int calls = sweep_call_pass(&scenarios[i], &sweep_call_faults[f]);
+            if (getenv("SWEEP_VERBOSE"))
+                fprintf(stderr, "%s: %d\n", sweep_label, calls);
+            ok = ok && calls >= 0;
+        }
+    }
+    sweep_faulted = false;
+    shim_reset(0);
+    return ok;
+}
+
+/* SWEEP_MAIN, and the system calls. */
+#define SWEEP_CALLS_MAIN(table)                                                                    \
+    SWEEP_TESTS(table)                                                                             \
+    static void disturbed_at_random(void)                                                          \
+    {                                                                                              \
+        CHECK(sweep_disturbed(table, n_scenarios));                                                \
+    }                                                                                              \
+    static void every_system_call_may_fail(void)                                                   \
+    {                                                                                              \
+        CHECK(sweep_calls(table, n_scenarios));                                                    \
+    }                                                                                              \
+    CHECK_MAIN(SWEEP_TEST_LIST, TEST(disturbed_at_random), TEST(every_system_call_may_fail))
+
+#endif

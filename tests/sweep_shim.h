@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT
+ * System calls that go wrong on purpose: functions of libc's names in front of libc's.
+ *
+ * A program that includes this calls them instead (its own definitions come first); sweep_shim.c
+ * makes a library of it for LD_PRELOAD.  Rules say what goes wrong when: the n-th matching call, or
+ * a share of them by a seeded generator, so that a run can be repeated.  Transfers fall short, and
+ * say EAGAIN, only where the caller must expect it: on non-blocking descriptors.  What io_uring
+ * does goes past all this. */
+#ifndef BECK_TESTS_SWEEP_SHIM_H
+#define BECK_TESTS_SWEEP_SHIM_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum shim_call {
+    SHIM_RECV, /* read, recv */
+    SHIM_SEND, /* write, writev, send, sendmsg */
+    SHIM_ACCEPT,
+    SHIM_CONNECT,
+    SHIM_SOCKET,
+    SHIM_EPOLL_CREATE,
+    SHIM_EPOLL_CTL,
+    SHIM_EPOLL_WAIT,
+    SHIM_EVENTFD,
+    SHIM_STACK, /* mmap and madvise for task stacks */
+    SHIM_CALLS
+};
+
+static const char *const shim_call_names[SHIM_CALLS] = {
+    "recv",      "send",       "accept",  "connect", "socket", "epoll_create",
+    "epoll_ctl", "epoll_wait", "eventfd", "stack"};
+
+#define SHIM_SHORT (-1) /* a transfer of half of it, or less */
+
+struct shim_rule {
+    enum shim_call call;
+    int what;          /* an errno, or SHIM_SHORT */
+    unsigned percent;  /* of the calls; 0: by number */
+    long first, last;  /* which calls, counted from 1 */
+};
+
+#define SHIM_RULES 8
+static struct {
+    struct shim_rule rules[SHIM_RULES];
+    atomic_int n_rules;
+    atomic_bool asleep; /* rules do not apply */
+    atomic_long n_calls[SHIM_RULES]; /* those that a rule is about */
+    atomic_long n_hits;
+    _Atomic uint64_t random;
+} shim;
+
+/* No rules, nothing counted, and the generator at a seed. */
+static inline void shim_reset(uint64_t seed)
+{
+    atomic_store(&shim.n_rules, 0);
+    atomic_store(&shim.asleep, false);
+    atomic_store(&shim.n_hits, 0);
+    atomic_store(&shim.random, seed * 0x9e3779b97f4a7c15u + 1);
+}
+
+static inline void shim_add(struct shim_rule rule)
+{
+    int i = atomic_load(&shim.n_rules);
+    if (i == SHIM_RULES)
+        return;
+    shim.rules[i] = rule;
+    atomic_store(&shim.n_calls[i], 0);
+    atomic_store(&shim.n_rules, i + 1);
+}
+
+static inline unsigned shim_random(unsigned below)
+{
+    uint64_t x = atomic_load(&shim.random), next;
+    do {
+        next = x ^ (x << 13);
+        next ^= next >> 7;
+        next ^= next << 17;
+    } while (!atomic_compare_exchange_weak(&shim.random, &x, next));
+    return (unsigned)(next >> 33) % below;
+}
+
+/* ---- Deciding ---- */
+
+static inline bool shim_hits(int i)
+{
+    const struct shim_rule *rule = &shim.rules[i];
+    long n = atomic_fetch_add(&shim.n_calls[i], 1) + 1;
+    return rule->percent ? shim_random(100) < rule->percent : n >= rule->first && n <= rule->last;
+}
+
+/* The errno to fail with; 0: go on, perhaps with less of *len. */
+static inline int shim_decide(enum shim_call call, int fd, size_t *len)
+{
+    for (int i = 0; !atomic_load(&shim.asleep) && i < atomic_load(&shim.n_rules); i++) {
+        int what = shim.rules[i].what;
+        if (shim.rules[i].call != call || (fd >= 0 && fd <= 2) || !shim_hits(i))
+            continue;
+        if (what == SHIM_SHORT && (!len || *len < 2))
+            continue;
+        atomic_fetch_add(&shim.n_hits, 1);
+        if (what == ECONNRESET)
+            syscall(SYS_shutdown, fd, SHUT_RDWR); /* the other end sees it too */
+        if (what != SHIM_SHORT)
+            return what;
+        *len = 1 + shim_random((unsigned)(*len / 2));
+    }
+    return 0;
+}
+
+/* For transfers: 8 bytes are a wake-up through an eventfd, which is never cut or refused. */
+static inline int shim_transfer(enum shim_call call, int fd, size_t *len)
+{
+    if (*len == sizeof(uint64_t) || atomic_load(&shim.n_rules) == 0)
+        return 0;
+    int saved = errno;
+    long flags = syscall(SYS_fcntl, fd, F_GETFL, 0);
+    errno = saved;
+    return flags >= 0 && (flags & O_NONBLOCK) ? shim_decide(call, fd, len) : 0;
+}
+
+static inline long shim_fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+/* The pieces cut to len bytes in all, at most `max` of them. */
+static inline int shim_cut(struct iovec *out, int max, const struct iovec *iov, int n, size_t len)
+{
+    int at = 0;
+    while (at < n && at < max && len > 0) {
+        out[at] = iov[at];
+        if (out[at].iov_len > len)
+            out[at].iov_len = len;
+        len -= out[at++].iov_len;
+    }
+    return at;
+}
+
+static inline size_t shim_total(const struct iovec *iov, int n)
+{
+    size_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    return total;
+}
+
+/* ---- The calls ---- */
+
+#define SHIM_PIECES 16
+
+ssize_t read(int fd, void *buf, size_t len)
+{
+    int error = shim_transfer(SHIM_RECV, fd, &len);
+    return error ? shim_fail(error) : syscall(SYS_read, fd, buf, len);
+}
+
+ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+    int error = shim_transfer(SHIM_RECV, fd, &len);
+    return error ? shim_fail(error) : syscall(SYS_recvfrom, fd, buf, len, flags, NULL, NULL);
+}
+
+ssize_t write(int fd, const void *buf, size_t len)
+{
+    int error = shim_transfer(SHIM_SEND, fd, &len);
+    return error ? shim_fail(error) : syscall(SYS_write, fd, buf, len);
+}
+
+ssize_t send(int fd, const void *buf, size_t len, int flags)
+{
+    int error = shim_transfer(SHIM_SEND, fd, &len);
+    return error ? shim_fail(error) : syscall(SYS_sendto, fd, buf, len, flags, NULL, 0);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+    struct iovec cut[SHIM_PIECES];
+    size_t len = shim_total(iov, n), all = len;
+    int error = shim_transfer(SHIM_SEND, fd, &len);
+    if (error)
+        return shim_fail(error);
+    if (len < all) {
+        n = shim_cut(cut, SHIM_PIECES, iov, n, len);
+        iov = cut;
+    }
+    return syscall(SYS_writev, fd, iov, n);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    struct iovec cut[SHIM_PIECES];
+    struct msghdr less = *msg;
+    size_t len = shim_total(msg->msg_iov, (int)msg->msg_iovlen), all = len;
+    int error = shim_transfer(SHIM_SEND, fd, &len);
+    if (error)
+        return shim_fail(error);
+    if (len < all) {
+        less.msg_iovlen =
+            (size_t)shim_cut(cut, SHIM_PIECES, msg->msg_iov, (int)msg->msg_iovlen, len);
+        less.msg_iov = cut;
+    }
+    return syscall(SYS_sendmsg, fd, &less, flags);
+}
+
+int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    int error = shim_decide(SHIM_ACCEPT, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_accept4, fd, addr, len, flags));
+}
+
+/* An interrupted connect goes on in the background, so it is begun first. */
+int connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    int error = shim_decide(SHIM_CONNECT, fd, NULL);
+    if (error && error != EINTR)
+        return (int)shim_fail(error);
+    int r = (int)syscall(SYS_connect, fd, addr, len);
+    return error && (r == 0 || errno == EINPROGRESS) ? (int)shim_fail(error) : r;
+}
+
+int socket(int domain, int type, int protocol)
+{
+    int error = shim_decide(SHIM_SOCKET, -1, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_socket, domain, type, protocol));
+}
+
+int epoll_create1(int flags)
+{
+    int error = shim_decide(SHIM_EPOLL_CREATE, -1, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_epoll_create1, flags));
+}
+
+int epoll_ctl(int fd, int op, int target, struct epoll_event *event)
+{
+    int error = op == EPOLL_CTL_DEL ? 0 : shim_decide(SHIM_EPOLL_CTL, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_epoll_ctl, fd, op, target, event));
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
+{
+    int error = shim_decide(SHIM_EPOLL_WAIT, fd, NULL);
+    if (error)
+        return (int)shim_fail(error);
+    return (int)syscall(SYS_epoll_pwait, fd, events, max, timeout, NULL, (size_t)8);
+}
+
+int eventfd(unsigned int count, int flags)
+{
+    int error = shim_decide(SHIM_EVENTFD, -1, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_eventfd2, count, flags));
+}
+
+void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    int error = flags & MAP_STACK ? shim_decide(SHIM_STACK, -1, NULL) : 0;
+    return (void *)(error ? shim_fail(error)
+                          : syscall(SYS_mmap, addr, len, prot, flags, fd, offset));
+}
+
+int madvise(void *addr, size_t len, int advice)
+{
+    enum { GUARD_INSTALL = 102 };
+    int error = advice == GUARD_INSTALL ? shim_decide(SHIM_STACK, -1, NULL) : 0;
+    return (int)(error ? shim_fail(error) : syscall(SYS_madvise, addr, len, advice));
+}
+
+#endif
