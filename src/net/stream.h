@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * A byte stream's inside, for the files of this layer and for protocols that sit on streams.
  *
- * Layers of a stream, from the caller down:
- *   - read calls take from the in-buffer first, then receive; the write calls hand over pieces;
- *   - a filter, when there is one, turns received bytes into the caller's and the caller's into
- * those to send;
- *   - bki_stream_recv and bki_stream_send do the raw I/O: an operation of the backend, and the
- * out-buffers.
+ * From the caller down:
+ *   - read calls take from the in-buffer first, then receive; write calls hand over pieces;
+ *   - a filter, when there is one, turns received bytes into the caller's, and the caller's into
+ *     those to send;
+ *   - bki_stream_recv and bki_stream_send do the raw I/O: the backend's operations, and the two
+ *     out-buffers.
  *
  * Invariants:
- *   - in[in_at, in_end) is received and not consumed; a span given out stays intact until the next
- * fill;
+ *   - a span given out of the in-buffer stays intact until the next fill;
  *   - at most one operation for each direction; `sending` is the backend's while write_op is in
- * flight, so that new bytes go to `queued`, and the two change places;
- *   - when nothing is in flight, nothing is unsent: what a write leaves behind has an operation. */
+ *     flight, so that new bytes go to `queued`, and the two change places;
+ *   - when no write_op is in flight, nothing is unsent: what a write leaves behind has one. */
 #ifndef BECK_SRC_NET_STREAM_H
 #define BECK_SRC_NET_STREAM_H
 
@@ -42,8 +41,7 @@ struct bk_stream {
     const struct bki_filter *filter; /* NULL: none */
     void *filter_state;
 
-    struct bki_buf
-        in; /* received, not consumed: read_limit bytes at most, but for what is given back */
+    struct bki_buf in; /* received, not consumed: up to read_limit, and what was given back */
     size_t in_size;    /* how much a fill offers the kernel: follows what comes */
     unsigned in_small; /* fills in a row that used little of that */
     size_t read_limit;
@@ -58,8 +56,7 @@ struct bk_stream {
     int write_error;
     size_t write_buffer;
     struct bki_buf sending, queued;
-    struct bki_list
-        write_waiters; /* tasks waiting for unsent bytes to become few: value is how few */
+    struct bki_list write_waiters; /* waiting for few unsent bytes: value is how few */
 
     struct bki_serve *serve; /* the server it was accepted by, until its handler starts */
     struct bki_list serve_link;
