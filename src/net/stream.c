@@ -124,14 +124,17 @@ static int check_kind(int fd, mode_t mode)
     return 0;
 }
 
-/* Writing to a pipe without a reader has no flag against SIGPIPE: the loop's thread keeps it
- * blocked, and sees EPIPE. */
-static void block_sigpipe(void)
+/* Writing to a pipe without a reader has no flag against SIGPIPE: until the end of the run the
+ * loop's thread keeps it blocked, and sees EPIPE. */
+static void block_sigpipe(struct bk_loop *loop)
 {
-    sigset_t set;
+    sigset_t set, before;
+    if (loop->sigpipe_blocked)
+        return;
     sigemptyset(&set);
     sigaddset(&set, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    loop->sigpipe_blocked = !sigismember(&before, SIGPIPE);
 }
 
 int bk_stream_from_fd(bk_stream **out, int fd, const bk_stream_opts *opts)
@@ -156,7 +159,7 @@ int bk_stream_from_fd(bk_stream **out, int fd, const bk_stream_opts *opts)
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on what is not TCP */
     } else {
-        block_sigpipe();
+        block_sigpipe(s->loop);
     }
     *out = s;
     return 0;

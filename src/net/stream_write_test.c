@@ -436,6 +436,16 @@ LOOP_TEST(a_pipe_without_a_reader_is_an_error_and_no_signal)
     bk_stream_close(&out, -1);
 }
 
+static void a_run_leaves_sigpipe_as_it_was(void)
+{
+    sigset_t mask, pending;
+    a_pipe_without_a_reader_is_an_error_and_no_signal();
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    sigpending(&pending);
+    CHECK(!sigismember(&mask, SIGPIPE));
+    CHECK(!sigismember(&pending, SIGPIPE));
+}
+
 LOOP_TEST(a_shared_pipe_stays_blocking_for_the_others)
 {
     int fds[2];
@@ -516,6 +526,6 @@ CHECK_MAIN(TEST(one_large_write_waits_for_a_slow_reader),
            TEST(close_sends_what_is_left), TEST(close_gives_up_after_five_seconds),
            TEST(close_after_a_failure_drops_what_is_left), TEST(pipes_are_streams),
            TEST(a_pipe_without_a_reader_is_an_error_and_no_signal),
-           TEST(a_shared_pipe_stays_blocking_for_the_others),
+           TEST(a_run_leaves_sigpipe_as_it_was), TEST(a_shared_pipe_stays_blocking_for_the_others),
            TEST(a_shared_socket_gets_its_mode_back), TEST(terminals_are_streams),
            TEST(what_cannot_be_waited_for_is_refused))

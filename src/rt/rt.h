@@ -144,6 +144,7 @@ struct bk_loop {
     struct bki_pool *pool;   /* threads for blocking calls, made at first use */
     struct bki_signals *signals;
     int signal_seen; /* the signal that cancelled main, 0 */
+    bool sigpipe_blocked;           /* by a stream, in this thread: the run gives it back */
     bk_run_opts opts;
 };
 

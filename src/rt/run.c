@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * bk_run: sets a loop up, runs it, ends it in order. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -56,8 +58,20 @@ static void apply_opts(struct bk_loop *loop, const bk_run_opts *opts)
                           (loop->opts.clock == BK_CLOCK_DEFAULT && env_is("BECK_CLOCK", "virtual"));
 }
 
+/* A stream blocked SIGPIPE: those that came meanwhile were errors of its writes, and no signals. */
+static void unblock_sigpipe(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    sigtimedwait(&set, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void loop_close(struct bk_loop *loop)
 {
+    if (loop->sigpipe_blocked)
+        unblock_sigpipe();
     bki_inbox_close(loop);
     bki_signals_close(loop);
     bki_fault_close(loop);
