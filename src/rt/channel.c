@@ -212,8 +212,6 @@ static void wait_task(struct bk_channel *channel, struct waiter *w,
             w->result = -ECANCELED;
             return;
         }
-        while (!w->arrived)
-            bki_park_hard(kind, channel);
     }
     bki_cancel_told_restore(told); /* whatever woke us, the caller is not told of a cancel */
 }

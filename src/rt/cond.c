@@ -11,7 +11,6 @@ struct bk_cond {
     struct bki_list waiters;
     struct bk_lock *lock;
     unsigned refs; /* the owner's, and one for each wait */
-    bool freed;
     char name[BKI_NAME_MAX];
 };
 
@@ -51,7 +50,6 @@ void bk_cond_free(bk_cond **cond)
     *cond = NULL;
     if (!c)
         return;
-    c->freed = true;
     bki_grant_all(&c->waiters, -BK_ECLOSED);
     cond_unref(c);
 }
@@ -78,7 +76,7 @@ int bk_cond_wait(bk_cond *cond)
     if (r == 0) {
         /* Notified; a cancel up to this moment wins, and somebody else gets the notify. */
         r = bki_check_cancel();
-        if (r < 0 && !cond->freed)
+        if (r < 0)
             bki_grant_first(&cond->waiters, 0);
     }
     cond_unref(cond);

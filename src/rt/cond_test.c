@@ -309,18 +309,20 @@ LOOP_TEST(test_free_both)
     }
 }
 
-/* Both freed while a notified waiter queues for the lock. */
+/* Both freed before a notified waiter asks for the lock, or while it queues for it. */
 LOOP_TEST(test_free_both_while_relocking)
 {
-    struct shared s;
-    CHECK_EQ(setup(&s), 0);
-    bk_task *t1 = start(wait_only, &s);
-    let_run(1);
-    CHECK_EQ(bk_lock_acquire(s.lock), 0);
-    CHECK_EQ(bk_cond_notify(s.cond, 1), 0);
-    let_run(1);
-    teardown(&s);
-    CHECK_EQ(finish(&t1), -BK_ECLOSED);
+    for (int turns = 0; turns < 2; turns++) {
+        struct shared s;
+        CHECK_EQ(setup(&s), 0);
+        bk_task *t1 = start(wait_only, &s);
+        let_run(1);
+        CHECK_EQ(bk_lock_acquire(s.lock), 0);
+        CHECK_EQ(bk_cond_notify(s.cond, 1), 0);
+        let_run(turns);
+        teardown(&s);
+        CHECK_EQ(finish(&t1), -BK_ECLOSED);
+    }
 }
 
 LOOP_TEST(test_dump)

@@ -149,6 +149,7 @@ static void set_and_cancel(bool cancel_first)
     if (!cancel_first)
         bk_task_cancel(t1);
     CHECK_EQ(finish(&t1), -ECANCELED);
+    CHECK_STR(trace_text(), "");
     CHECK_EQ(bk_future_get(future, &result, NULL), 0);
     CHECK_EQ(result, 3);
     bk_future_free(&future);

@@ -215,8 +215,6 @@ static enum leaving wait_for_job(struct bki_pool *pool, struct job *job)
         enum leaving how = leave(pool, job);
         if (how != STAY)
             return how;
-        while (!job->returned)
-            bki_park_hard(&job_kind, job);
     }
     bki_cancel_told_restore(told); /* whatever woke us, the caller is not told of a cancel */
     return STAY;
