@@ -253,8 +253,8 @@ struct bki_task_spec {
 };
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
 void bki_task_unref(struct bk_task *task);
-/* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed, and
- * frees what those tasks still hold. */
+/* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed,
+ * and frees what those tasks still hold. */
 void bki_task_report_ended(struct bk_loop *loop);
 /* The task's name for people: its own, or its body's function name, in buf. */
 const char *bki_task_label(const struct bk_task *task, char *buf, size_t size);
