@@ -351,7 +351,7 @@ static inline void sweep_judge(const struct sweep_run *run, int r)
         sweep_lost("%d failures were reported", sweep_n_reports);
 }
 
-/* Sweeps one scenario with one kind of strike; returns the number of steps, -1 when a run failed. */
+/* Sweeps a scenario with one kind of strike: the number of steps, -1 when a run failed. */
 static inline int sweep_pass(const struct sweep_scenario *sc, enum sweep_strike strike,
                              bool striker_last)
 {
