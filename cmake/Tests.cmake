@@ -5,7 +5,7 @@ enable_testing()
 set(BECK_TEST_LIMIT 60)
 set(sanitizer_env "")
 if(BECK_SANITIZE OR BECK_FUZZ)
-    set(BECK_TEST_LIMIT 300)
+    set(BECK_TEST_LIMIT 600)
     set(sanitizer_env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1)
 endif()
 # The system's python3 is the one that Debian's modules belong to.
