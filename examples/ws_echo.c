@@ -27,13 +27,6 @@ static int echo(void *ctx, bk_stream **stream)
     return bk_ws_close(&ws, r);
 }
 
-static void handler_failed(void *ctx, bk_stream *stream, int result)
-{
-    (void)ctx;
-    (void)stream;
-    fprintf(stderr, "ws_echo: %s\n", bk_errmsg()[0] ? bk_errmsg() : bk_strerror(result));
-}
-
 static int serve(void *ctx)
 {
     const char *address = ctx;
@@ -43,7 +36,7 @@ static int serve(void *ctx)
         return r;
     printf("listening on ws://%s/\n", bk_listener_address(listener));
     fflush(stdout);
-    r = bk_serve(listener, echo, NULL, &(bk_serve_opts){.on_error = handler_failed});
+    r = bk_serve(listener, echo, NULL, NULL);
     return bk_listener_close(&listener, r);
 }
 
