@@ -105,11 +105,13 @@ static int close_scope(struct bk_timeout *timeout, int r)
     if (!timeout->expired)
         return r;
     bki_cancel_lower(timeout->frame);
+    if (r != -ECANCELED)
+        return r;
     /* Another cancel in force (an outer scope's, a request) wins: the scope that caused it will say
      * so. */
-    if (r == -ECANCELED && timeout->frame->pending == 0)
-        return bk_fail(-ETIMEDOUT, "not done within the time limit");
-    return r;
+    if (timeout->frame->pending > 0)
+        return bki_tell_cancel(timeout->task);
+    return bk_fail(-ETIMEDOUT, "not done within the time limit");
 }
 
 int bk_timeout_open_at(bk_timeout **out, bk_time deadline)

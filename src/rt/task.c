@@ -243,6 +243,7 @@ int bk_task_wait(bk_task *task, int *result)
             while (!w.granted)
                 bki_park_hard(&join_kind, task);
         }
+        bki_tell_cancel(bki_self()); /* also of one that came while the task ended */
     } else {
         r = bki_check_cancel();
     }
