@@ -166,6 +166,7 @@ static inline bool sweep_moved(struct sweep_run *run)
 static inline int sweep_let_run(struct sweep_run *run)
 {
     struct bk_loop *loop = bki_loop;
+    int r = 0;
     run->others_ran = loop->ready_head != NULL;
     if (run->others_ran) {
         run->n_idle = 0;
@@ -175,14 +176,17 @@ static inline int sweep_let_run(struct sweep_run *run)
     if (outside && run->n_idle++ < SWEEP_IDLE_TURNS) {
         sched_yield();
         loop->budget = 0;
-        return bk_yield();
+        r = bk_yield();
+    } else {
+        run->n_idle = 0;
+        int64_t next = loop->timers.len > 0 ? bki_heap_min_key(&loop->timers) : INT64_MAX;
+        if (next == INT64_MAX && !outside)
+            return -EDEADLK; /* leave: the run will end with its report */
+        int64_t tick = bk_time_add(bk_now(), bk_ms(100)).ns;
+        r = bk_sleep_until((bk_time){outside && tick < next ? tick : next});
     }
-    run->n_idle = 0;
-    int64_t next = loop->timers.len > 0 ? bki_heap_min_key(&loop->timers) : INT64_MAX;
-    if (next == INT64_MAX && !outside)
-        return -EDEADLK; /* leave: the run will end with its report */
-    int64_t tick = bk_time_add(bk_now(), bk_ms(100)).ns;
-    return bk_sleep_until((bk_time){outside && tick < next ? tick : next});
+    run->others_ran = loop->ready_head != NULL;
+    return r;
 }
 
 static inline int sweep_striker(void *ctx)

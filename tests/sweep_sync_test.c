@@ -348,6 +348,47 @@ static void all_tickets_are_taken(void *ctx, int result)
         sweep_lost("%d tickets taken, %d left", m->served, m->tickets);
 }
 
+/* Three permits come at once while one waits: those who ask before it has run wait behind it. */
+
+static int open_empty_room(void *ctx)
+{
+    struct room *m = ctx;
+    return bk_sem_new(&m->sem, 0, 3, "seats");
+}
+
+static int release_three(void *ctx)
+{
+    struct room *m = ctx;
+    int r = bk_yield();
+    for (int i = 0; i < 3; i++)
+        bk_sem_release(m->sem);
+    return r;
+}
+
+static int come_later(void *ctx)
+{
+    struct room *m = ctx;
+    int r = bk_yield();
+    return r < 0 ? r : bk_sem_acquire(m->sem);
+}
+
+static int come_first(void *ctx)
+{
+    struct room *m = ctx;
+    int r = bk_sem_acquire(m->sem);
+    m->n_visits += r == 0;
+    return r;
+}
+
+static void one_permit_for_each(void *ctx, int result)
+{
+    struct room *m = ctx;
+    size_t want = m->n_visits ? 0 : 1;
+    (void)result;
+    if (bk_sem_value(m->sem) != want && !sweep_excused())
+        sweep_lost("%zu permits are left, not %zu", bk_sem_value(m->sem), want);
+}
+
 /* ---- Events and futures ---- */
 
 static int open_the_door(void *ctx)
@@ -490,6 +531,10 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "semaphore", ROOM, .subject = visit_with_permit,
      .helpers = {visit_with_permit, visit_with_permit, visit_with_permit},
      .helpers_finish = true, .check = permits_are_back},
+    {.name = "semaphore, several permits", .state_size = sizeof(struct room),
+     .open = open_empty_room, .close = close_room, .subject = come_first,
+     .helpers = {release_three, come_later, come_later}, .helpers_finish = true,
+     .check = one_permit_for_each},
     {.name = "condition", ROOM, .subject = take_one_ticket,
      .helpers = {hand_out_tickets, take_the_other_tickets, visit_under_lock},
      .helpers_finish = true, .check = all_tickets_are_taken},

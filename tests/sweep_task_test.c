@@ -143,6 +143,25 @@ static void the_child_has_ended(void *ctx, int result)
         sweep_lost("the child's result is %d", c->result);
 }
 
+/* The child never ends by itself: the cancel must be passed on. */
+static int start_one_that_stands(void *ctx)
+{
+    return start_children(ctx, stand, NULL, NULL);
+}
+
+static int wait_for_one_with_a_limit(void *ctx)
+{
+    return bk_wait_for(wait_for_one, ctx, bk_ms(2));
+}
+
+static void the_child_was_cancelled(void *ctx, int result)
+{
+    struct crowd *c = ctx;
+    (void)result;
+    if (c->waited && !bk_task_cancelled(c->tasks[0]) && !sweep_excused())
+        sweep_lost("the child was not cancelled");
+}
+
 static int wait_shielded(void *ctx)
 {
     struct crowd *c = ctx;
@@ -468,6 +487,9 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "task wait", .state_size = sizeof(struct crowd), .open = start_one,
      .close = leave_children, .subject = wait_for_one, .check = the_child_has_ended,
      .want = 2},
+    {.name = "task wait with a limit", .state_size = sizeof(struct crowd),
+     .open = start_one_that_stands, .close = leave_children,
+     .subject = wait_for_one_with_a_limit, .check = the_child_was_cancelled, .want = -ETIMEDOUT},
     {.name = "task wait shielded", .state_size = sizeof(struct crowd), .open = start_one,
      .close = leave_children, .subject = wait_shielded, .check = the_child_got_through, .want = 2},
     {.name = "wait for several", .state_size = sizeof(struct crowd), .open = start_three,
