@@ -22,6 +22,7 @@ quick: ## the tests of the dev preset alone
 	@scripts/test.sh dev
 
 bench: all ## measure beck beside its peers (scripts/bench.py)
+	@scripts/bootstrap.sh bench
 	@scripts/bench.py
 
 install: all ## install into $(DESTDIR)$(PREFIX)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages that are missing: "bootstrap.sh build" what building takes,
-# "bootstrap.sh test" what the tests take as well.  Instant and offline when nothing is missing.
+# "bootstrap.sh test" what the tests take as well, "bootstrap.sh bench" the peers of the benchmarks.
+# Instant and offline when nothing is missing.
 set -euo pipefail
 
 # An entry is a package, or COMMAND:PACKAGE where the command may as well come from elsewhere.
@@ -11,11 +12,13 @@ test=(g++:g++ clang:clang clang-format:clang-format clang-tidy:clang-tidy libcla
     python3 python3-websockets node:nodejs node-ws chromium:chromium
     curl:curl jq:jq gdb:gdb strace:strace nginx-light openssl:openssl git:git
     qemu-aarch64:qemu-user aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+bench=(python3 libst-dev)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test) wanted=("${build[@]}" "${test[@]}") ;;
-*) echo "usage: bootstrap.sh build|test" >&2; exit 2 ;;
+bench) wanted=("${build[@]}" "${bench[@]}") ;;
+*) echo "usage: bootstrap.sh build|test|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg >/dev/null; then
