@@ -202,6 +202,7 @@ struct room {
     bk_future *future;
     int inside, most;    /* tasks that hold what admits them */
     int tickets, served; /* what the condition is about */
+    int fewer_tickets;   /* than two */
     int n_visits;
 };
 
@@ -216,6 +217,13 @@ static int open_room(void *ctx)
     if (r == 0)
         r = bk_event_new(&m->event, "opening");
     return r < 0 ? r : bk_future_new(&m->future);
+}
+
+static int open_room_with_one_ticket(void *ctx)
+{
+    struct room *m = ctx;
+    m->fewer_tickets = 1;
+    return open_room(ctx);
 }
 
 static void close_room(void *ctx)
@@ -315,13 +323,15 @@ static int take_tickets(struct room *m, int n, int wanted)
 
 static int take_one_ticket(void *ctx)
 {
-    return take_tickets(ctx, 1, 2);
+    struct room *m = ctx;
+    return take_tickets(m, 1, 2 - m->fewer_tickets);
 }
 
 /* Also the one that a cancelled subject does not take: it must hear of it. */
 static int take_the_other_tickets(void *ctx)
 {
-    return take_tickets(ctx, 2, 2);
+    struct room *m = ctx;
+    return take_tickets(m, 2, 2 - m->fewer_tickets);
 }
 
 /* One notify for each ticket. */
@@ -329,7 +339,7 @@ static int hand_out_tickets(void *ctx)
 {
     struct room *m = ctx;
     int r = bk_yield();
-    for (int i = 0; r == 0 && i < 2; i++) {
+    for (int i = 0; r == 0 && i < 2 - m->fewer_tickets; i++) {
         r = bk_lock_acquire(m->lock);
         if (r < 0)
             return r;
@@ -340,11 +350,24 @@ static int hand_out_tickets(void *ctx)
     return r;
 }
 
+/* The same, when the subject is already first in line. */
+static int take_the_ticket_later(void *ctx)
+{
+    int r = bk_yield();
+    return r < 0 ? r : take_the_other_tickets(ctx);
+}
+
+static int hand_out_tickets_later(void *ctx)
+{
+    int r = bk_yield();
+    return r < 0 ? r : hand_out_tickets(ctx);
+}
+
 static void all_tickets_are_taken(void *ctx, int result)
 {
     struct room *m = ctx;
     the_lock_is_free(ctx, result);
-    if ((m->tickets != 0 || m->served != 2) && !sweep_excused())
+    if ((m->tickets != 0 || m->served != 2 - m->fewer_tickets) && !sweep_excused())
         sweep_lost("%d tickets taken, %d left", m->served, m->tickets);
 }
 
@@ -540,6 +563,14 @@ static const struct sweep_scenario scenarios[] = {
      .helpers_finish = true, .check = all_tickets_are_taken},
     {.name = "condition, last in line", ROOM, .subject = take_one_ticket,
      .helpers = {take_the_other_tickets, hand_out_tickets}, .helpers_finish = true,
+     .check = all_tickets_are_taken},
+    {.name = "condition, one notify for two", .state_size = sizeof(struct room),
+     .open = open_room_with_one_ticket, .close = close_room, .subject = take_one_ticket,
+     .helpers = {hand_out_tickets, take_the_other_tickets}, .helpers_finish = true,
+     .check = all_tickets_are_taken},
+    {.name = "condition, the first of two", .state_size = sizeof(struct room),
+     .open = open_room_with_one_ticket, .close = close_room, .subject = take_one_ticket,
+     .helpers = {take_the_ticket_later, hand_out_tickets_later}, .helpers_finish = true,
      .check = all_tickets_are_taken},
     {.name = "event", ROOM, .subject = wait_for_the_door,
      .helpers = {open_the_door, wait_for_the_door}, .helpers_finish = true},
