@@ -405,7 +405,7 @@ static inline void sweep_judge_allocation(const struct sweep_run *run, int r)
     bool hit = atomic_load(&alloc_sweep_failed) != 0;
     bool success = r == 0 && run->result == sc->want;
     bool told = r == -ENOMEM || (r == 0 && run->result == -ENOMEM);
-    if (r == 0 && run->result < 0 && sc->blame_elsewhere)
+    if (sc->blame_elsewhere && r != -EDEADLK && (r < 0 || run->result < 0))
         told = true;
     if (!success && !(hit && told))
         sweep_lost("the run ends with %d, the subject with %d", r, run->result);

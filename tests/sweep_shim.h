@@ -108,7 +108,7 @@ static inline int shim_decide(enum shim_call call, int fd, size_t *len)
         if (what == SHIM_SHORT && (!len || *len < 2))
             continue;
         atomic_fetch_add(&shim.n_hits, 1);
-        if (what == ECONNRESET)
+        if (what == ECONNRESET || what == EPIPE)
             syscall(SYS_shutdown, fd, SHUT_RDWR); /* the other end sees it too */
         if (what != SHIM_SHORT)
             return what;

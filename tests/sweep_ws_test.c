@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT
+ * Sweeps over WebSocket connections: messages arrive whole, in order, and each that was taken
+ * arrives or the connection says that it is broken. */
+#include <sys/socket.h>
+
+#include "tests/sweep_calls.h"
+
+enum { MESSAGES = 14, LONGEST = 70000 };
+
+struct talk {
+    bk_listener *listener;
+    char url[64];
+    bk_ws *here, *there; /* the server's end, the subject's; the client's, the helper's */
+    bk_stream *stream;   /* before it is a WebSocket */
+    int n_sent, n_tried, n_got;
+    int closed; /* what the subject's close returned */
+    bool dropped;
+};
+
+static size_t length_of(int number)
+{
+    static const size_t lengths[] = {1, 200, LONGEST, 0, 5000, 70, 12000};
+    return lengths[number % 7];
+}
+
+static const char *bytes_of(int number)
+{
+    static char bytes[LONGEST + MESSAGES];
+    if (!bytes[0])
+        for (int i = 0; i < LONGEST + MESSAGES; i++)
+            bytes[i] = (char)('a' + i % 23);
+    return bytes + number;
+}
+
+/* ---- Both ends ---- */
+
+static const bk_ws_opts ws_opts = {.write_buffer = 4096, .close_timeout = {3000000000}};
+
+static int listen_somewhere(struct talk *t)
+{
+    int r = bk_listen(&t->listener, "127.0.0.1:0", NULL);
+    if (r == 0)
+        snprintf(t->url, sizeof t->url, "ws://%s/talk", bk_listener_address(t->listener));
+    return r;
+}
+
+static int open_listener(void *ctx)
+{
+    return listen_somewhere(ctx);
+}
+
+static int connect_there(void *ctx)
+{
+    struct talk *t = ctx;
+    return bk_ws_connect(&t->there, t->url, &ws_opts);
+}
+
+static int accept_here(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = bk_accept(t->listener, &t->stream);
+    if (r < 0)
+        return r;
+    int size = 4096;
+    setsockopt(bk_stream_fd(t->stream), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    r = bk_ws_accept(&t->here, &t->stream, &ws_opts);
+    if ((r == 0) != (t->stream == NULL) || (r == 0) != (t->here != NULL))
+        sweep_lost("bk_ws_accept returns %d, and the stream has %s owner", r,
+                   t->stream && t->here ? "two" : t->stream || t->here ? "the wrong" : "no");
+    bk_stream_close(&t->stream, -1);
+    return r;
+}
+
+static int open_talk(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = listen_somewhere(t);
+    bk_call calls[] = {{.fn = connect_there, .ctx = t}, {.fn = accept_here, .ctx = t}};
+    return r < 0 ? r : bk_gather(calls, 2, NULL);
+}
+
+static void close_talk(void *ctx)
+{
+    struct talk *t = ctx;
+    bk_stream_close(&t->stream, -1);
+    bk_ws_close(&t->here, -1);
+    bk_ws_close(&t->there, -1);
+    bk_listener_close(&t->listener, 0);
+}
+
+/* ---- Messages ---- */
+
+static int send_one(struct talk *t, bk_ws *from)
+{
+    bk_msg *msg = NULL;
+    int r = bk_msg_copy(&msg, bytes_of(t->n_sent), length_of(t->n_sent));
+    if (r < 0)
+        return r;
+    t->n_tried = t->n_sent + 1;
+    r = bk_ws_send(from, &msg);
+    if (r == 0 && msg)
+        sweep_lost("a message was sent and kept");
+    bk_msg_free(&msg);
+    t->n_sent += r == 0;
+    return r;
+}
+
+static int send_all(struct talk *t, bk_ws *from)
+{
+    int r = 0;
+    while (r == 0 && t->n_sent < MESSAGES) {
+        r = send_one(t, from);
+        if (r == 0)
+            r = bk_yield();
+    }
+    return r;
+}
+
+static int receive_all(struct talk *t, bk_ws *at)
+{
+    bk_msg *msg = NULL;
+    int r;
+    while ((r = bk_ws_recv(at, &msg)) == 1) {
+        size_t len = length_of(t->n_got);
+        if (bk_msg_len(msg) != len || memcmp(bk_msg_data(msg), bytes_of(t->n_got), len) != 0)
+            sweep_lost("message %d is not the one that was sent", t->n_got);
+        t->n_got++;
+        bk_msg_free(&msg);
+        if ((r = bk_yield()) < 0)
+            break;
+    }
+    if (msg)
+        sweep_lost("bk_ws_recv returns %d and a message", r);
+    return r;
+}
+
+static int receive_there(void *ctx)
+{
+    struct talk *t = ctx;
+    return receive_all(t, t->there);
+}
+
+static int send_there(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = send_all(t, t->there);
+    return r < 0 ? r : bk_ws_send_close(t->there, 1000, "all said");
+}
+
+/* ---- The subjects ---- */
+
+static int receive_here(void *ctx)
+{
+    struct talk *t = ctx;
+    return receive_all(t, t->here);
+}
+
+static int send_here(void *ctx)
+{
+    struct talk *t = ctx;
+    return send_all(t, t->here);
+}
+
+static int send_and_flush(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = 0;
+    while (r == 0 && t->n_sent < MESSAGES) {
+        r = send_one(t, t->here);
+        if (r == 0)
+            r = bk_ws_ping(t->here, "?", 1);
+        if (r == 0)
+            r = bk_ws_flush(t->here);
+    }
+    return r;
+}
+
+static int send_and_close(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = send_all(t, t->here);
+    if (r == 0)
+        r = bk_ws_close(&t->here, 3);
+    t->dropped = !t->here && r < 0; /* and it has said so */
+    return r;
+}
+
+/* ---- Checks ---- */
+
+/* The client's messages: got, or still to be received. */
+static void all_can_be_received(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    (void)result;
+    bool broken = t->n_tried > t->n_sent; /* by the sender's end, perhaps in half a message */
+    int r = bk_ws_send_close(t->there, 1000, NULL);
+    if (r < 0 && r != -BK_ECLOSED) {
+        if (!broken && !sweep_excused())
+            sweep_lost("the sender cannot close: %d", r);
+        bk_ws_close(&t->there, -1);
+    }
+    r = receive_all(t, t->here);
+    if (r < 0 && !broken && !sweep_excused())
+        sweep_lost("what was left cannot be received: %d", r);
+    if (t->n_got != t->n_sent && !(sweep_excused() && r < 0) && !(broken && t->n_got > t->n_sent))
+        sweep_lost("%d messages sent, %d got", t->n_sent, t->n_got);
+}
+
+/* The server's: closes what the subject left open, while the client receives. */
+static void all_has_arrived(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    bk_task *receiver = NULL;
+    (void)result;
+    if (bk_go(&receiver, receive_there, t, NULL) < 0)
+        return; /* for want of memory */
+    int closed = bk_ws_close(&t->here, 0), ended = 0;
+    bk_task_wait(receiver, &ended);
+    bk_task_free(&receiver);
+    bool broken = closed < 0 || ended < 0 || t->dropped;
+    if (broken && t->n_tried == t->n_sent && !sweep_excused())
+        sweep_lost("the connection is broken: close gives %d, receive %d", closed, ended);
+    if (t->n_got > t->n_tried || (t->n_got < t->n_sent && !broken))
+        sweep_lost("%d messages sent, %d got", t->n_sent, t->n_got);
+}
+
+/* ---- Opening ---- */
+
+static int connect_and_close(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = connect_there(t);
+    return bk_ws_close(&t->there, r);
+}
+
+static int accept_and_receive(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = accept_here(t);
+    if (r == 0)
+        r = receive_all(t, t->here);
+    return bk_ws_close(&t->here, r);
+}
+
+/* For the other side, which may be left in the middle. */
+static int unless_left(int r)
+{
+    return r == -ECANCELED || sweep_excused() ? r : 0;
+}
+
+static int be_the_client(void *ctx)
+{
+    return unless_left(connect_and_close(ctx));
+}
+
+static int be_the_server(void *ctx)
+{
+    return unless_left(accept_and_receive(ctx));
+}
+
+#define TALK(function, helper)                                                                     \
+    .state_size = sizeof(struct talk), .open = open_talk, .close = close_talk,                     \
+    .subject = function, .helpers = {helper}
+#define OPENING(function, helper)                                                                  \
+    .state_size = sizeof(struct talk), .open = open_listener, .close = close_talk,                 \
+    .subject = function, .helpers = {helper}, .blame_elsewhere = true
+
+static const struct sweep_scenario scenarios[] = {
+    {.name = "ws connect", OPENING(connect_and_close, be_the_server)},
+    {.name = "ws accept", OPENING(accept_and_receive, be_the_client)},
+    {.name = "ws receive", TALK(receive_here, send_there), .check = all_can_be_received},
+    {.name = "ws send", TALK(send_here, receive_there), .check = all_has_arrived},
+    {.name = "ws ping and flush", TALK(send_and_flush, receive_there), .check = all_has_arrived},
+    {.name = "ws close", TALK(send_and_close, receive_there), .check = all_has_arrived,
+     .want = 3},
+};
+
+SWEEP_CALLS_MAIN(scenarios)
