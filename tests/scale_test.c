@@ -2,8 +2,10 @@
  * Very many of everything at once: sleepers, cancelled tasks, timeouts, calls from threads; and the
  * memory they took is given back.  Under sanitizers, in little memory, and where stacks cost
  * mappings, there are fewer. */
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <beck.h>
@@ -318,7 +320,72 @@ LOOP_TEST(threads_start_tasks)
     check_given_back(before, (size_t)THREADS * CALLS);
 }
 
+/* ---- An idle loop, on the real clock ---- */
+
+enum { IDLE_TASKS = 6000, FALLEN = 6 << 20, PATIENCE_SECONDS = 20 };
+
+struct idle {
+    bk_loop *loop;
+    size_t before;
+    bk_event *fallen;
+    bool in_time;
+    bool has_let_go;
+};
+
+static int tell_fallen(void *ctx)
+{
+    struct idle *idle = ctx;
+    bk_event_set(idle->fallen);
+    return 0;
+}
+
+/* Watches from outside, so that the loop has nothing to do. */
+static void *watch_memory(void *ctx)
+{
+    struct idle *idle = ctx;
+    time_t end = time(NULL) + PATIENCE_SECONDS;
+    while (!idle->in_time && time(NULL) < end) {
+        poll(NULL, 0, 10);
+        idle->in_time = resident_memory() < idle->before + FALLEN;
+    }
+    idle->has_let_go = bk_go_threadsafe(idle->loop, tell_fallen, idle) == 0;
+    return NULL;
+}
+
+static int be_idle(void *ctx)
+{
+    struct idle *idle = ctx;
+    pthread_t watcher;
+    idle->loop = bk_loop_current();
+    idle->before = resident_memory();
+    int r = bk_event_new(&idle->fallen, "memory has fallen");
+    bk_group *group = NULL;
+    if (r == 0)
+        r = bk_group_open(&group, &(bk_group_opts){.limit = BK_UNBOUNDED});
+    for (int i = 0; r == 0 && i < IDLE_TASKS; i++)
+        r = bk_group_go(group, sleep_a_while, (void *)(uintptr_t)i, NULL);
+    if (r == 0)
+        r = bk_yield();
+    r = bk_group_close(&group, -ECANCELED);
+    if (pthread_create(&watcher, NULL, watch_memory, idle) != 0)
+        return -EAGAIN;
+    r = bk_event_wait(idle->fallen);
+    pthread_join(watcher, NULL);
+    bk_event_free(&idle->fallen);
+    return r;
+}
+
+static void an_idle_loop_gives_memory_back(void)
+{
+    struct idle idle = {0};
+    if (!IS_EXACT)
+        return;
+    CHECK_EQ(bk_run(be_idle, &idle, &(bk_run_opts){.clock = BK_CLOCK_REAL}), 0);
+    CHECK(idle.in_time);
+}
+
 CHECK_MAIN(TEST(a_million_sleepers_wake_in_order), TEST(tasks_are_cancelled_before_they_begin),
            TEST(tasks_are_cancelled_while_they_sleep), TEST(a_million_tasks_take_turns),
            TEST(a_million_timeouts_are_called_off), TEST(a_million_timeouts_strike),
-           TEST(a_million_timeouts_one_after_the_other), TEST(threads_start_tasks))
+           TEST(a_million_timeouts_one_after_the_other), TEST(threads_start_tasks),
+           TEST(an_idle_loop_gives_memory_back))

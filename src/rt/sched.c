@@ -203,17 +203,17 @@ static void poll_backend(struct bk_loop *loop, int64_t timeout_ns)
     }
 }
 
-static int64_t real_timeout(struct bk_loop *loop, bool more_to_trim)
+/* Until the next timer, or until it is time to give back the stacks that nobody uses. */
+static int64_t real_timeout(struct bk_loop *loop)
 {
     int64_t next = bki_heap_min_key(&loop->timers);
-    int64_t timeout = next == INT64_MAX ? -1 : next > loop->now_ns ? next - loop->now_ns : 0;
-    if (more_to_trim && (timeout < 0 || timeout > TRIM_EVERY_NS))
-        return TRIM_EVERY_NS;
-    return timeout;
+    if (next > loop->trim_at_ns && bki_stacks_may_trim(&loop->stacks))
+        next = loop->trim_at_ns;
+    return next == INT64_MAX ? -1 : next > loop->now_ns ? next - loop->now_ns : 0;
 }
 
 /* Nothing is ready: sleeps until something is.  False when nothing ever can be. */
-static bool wait_for_something(struct bk_loop *loop, bool more_to_trim)
+static bool wait_for_something(struct bk_loop *loop)
 {
     bool timed = loop->timers.len > 0;
     bool outside = loop->n_external > 0 || loop->n_jobs > 0 || loop->handed_out ||
@@ -221,7 +221,7 @@ static bool wait_for_something(struct bk_loop *loop, bool more_to_trim)
     if (!timed && !outside)
         return false;
     if (!loop->virtual_clock) {
-        poll_backend(loop, real_timeout(loop, more_to_trim));
+        poll_backend(loop, real_timeout(loop));
         return true;
     }
     bool jobs = loop->n_jobs > 0;
@@ -243,9 +243,8 @@ static bool turn(struct bk_loop *loop)
         !ready)
         loop->now_ns = bki_clock_ns(loop);
     bool fired = fire_timers(loop);
-    bool more_to_trim = false;
     if (loop->now_ns >= loop->trim_at_ns) {
-        more_to_trim = bki_stacks_trim(&loop->stacks);
+        bki_stacks_trim(&loop->stacks);
         loop->trim_at_ns = loop->now_ns + TRIM_EVERY_NS;
     }
     if (ready || fired || loop->ready_head) {
@@ -253,7 +252,7 @@ static bool turn(struct bk_loop *loop)
             poll_backend(loop, 0);
         return true;
     }
-    if (!wait_for_something(loop, more_to_trim))
+    if (!wait_for_something(loop))
         return false;
     loop->now_ns = bki_clock_ns(loop);
     fire_timers(loop);

@@ -215,9 +215,16 @@ static void make_cold(struct bki_stack *stack)
     slab->cold[slab->n_cold++] = index;
 }
 
+bool bki_stacks_may_trim(const struct bki_stacks *stacks)
+{
+    for (size_t i = 0; i < BKI_STACK_CLASSES; i++)
+        if (stacks->classes[i].n_warm > KEEP_WARM)
+            return true;
+    return false;
+}
+
 bool bki_stacks_trim(struct bki_stacks *stacks)
 {
-    bool more = false;
     for (size_t i = 0; i < BKI_STACK_CLASSES; i++) {
         struct bki_stack_class *class = &stacks->classes[i];
         size_t n = class->min_warm > KEEP_WARM ? class->min_warm - KEEP_WARM : 0;
@@ -230,9 +237,8 @@ bool bki_stacks_trim(struct bki_stacks *stacks)
             make_cold(stack);
         }
         class->min_warm = class->n_warm;
-        more = more || class->n_warm > KEEP_WARM;
     }
-    return more;
+    return bki_stacks_may_trim(stacks);
 }
 
 struct bki_stack *bki_stack_of_guard(const struct bki_stacks *stacks, const void *addr)

@@ -75,6 +75,8 @@ void bki_stack_put(struct bki_stack *stack);
  * the last 256.  Call now and then, not from a task.  Returns whether a later call may find more.
  */
 bool bki_stacks_trim(struct bki_stacks *stacks);
+/* Whether there is anything to let go of, once it has gone unused for long enough. */
+bool bki_stacks_may_trim(const struct bki_stacks *stacks);
 
 void *bki_stack_low(const struct bki_stack *stack); /* the lowest usable byte, above the guard */
 size_t bki_stack_size(const struct bki_stack *stack);
