@@ -43,7 +43,6 @@ int bki_timer_start(struct bk_loop *loop, struct bki_timer *timer, int64_t deadl
                     void (*fire)(struct bki_timer *timer));
 /* Disarms it; fine when it is not armed (zeroed, fired or stopped). */
 void bki_timer_stop(struct bk_loop *loop, struct bki_timer *timer);
-bool bki_timer_armed(const struct bki_timer *timer);
 
 /* ---- Tasks ---- */
 

@@ -23,11 +23,6 @@ void bki_timer_stop(struct bk_loop *loop, struct bki_timer *timer)
         bki_heap_remove(&loop->timers, &timer->node);
 }
 
-bool bki_timer_armed(const struct bki_timer *timer)
-{
-    return bki_heap_contains(&timer->node);
-}
-
 struct sleeper {
     struct bki_timer timer;
     struct bk_task *task;
