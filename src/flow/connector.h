@@ -19,10 +19,8 @@ struct bki_port {
 
 void bki_port_event(struct bki_port *port, enum bk_flow_event_kind kind, int result,
                     const char *format, ...) BK_PRINTF(4, 5);
-/* A source was without its connection for so long. */
+/* A connection has been made again, after so long without it. */
 void bki_port_gap(struct bki_port *port, bk_duration gap);
-/* A sink made its connection again. */
-void bki_port_reconnected(struct bki_port *port);
 /* The flow takes no more items from its sources. */
 bool bki_port_draining(const struct bki_port *port);
 /* It is being torn down: whoever closes, shielded from the cancel, should be quick. */

@@ -52,11 +52,6 @@ void bki_port_gap(struct bki_port *port, bk_duration gap)
     port->flow->stats.reconnects++;
 }
 
-void bki_port_reconnected(struct bki_port *port)
-{
-    port->flow->stats.reconnects++;
-}
-
 bool bki_port_draining(const struct bki_port *port)
 {
     return port->flow->draining || port->flow->aborting;
