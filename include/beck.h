@@ -12,6 +12,7 @@
 #include <beck/msg.h>
 #include <beck/queue.h>
 #include <beck/run.h>
+#include <beck/server.h>
 #include <beck/signal.h>
 #include <beck/stream.h>
 #include <beck/sync.h>

@@ -20,7 +20,7 @@
 #define BECK_WS_H
 
 #include <beck/msg.h>
-#include <beck/stream.h>
+#include <beck/server.h>
 
 BK_BEGIN_DECLS
 

@@ -3,6 +3,8 @@
 #ifndef BECK_SRC_NET_LISTENER_H
 #define BECK_SRC_NET_LISTENER_H
 
+#include <beck/server.h>
+
 #include "net/stream.h"
 
 struct bk_listener {

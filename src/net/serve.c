@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include <beck/task.h>
+#include <beck/server.h>
 
 #include "net/stream.h"
 
