@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The front door.  CMake does the work (CMakePresets.json); this installs what is missing first.
 .DEFAULT_GOAL := all
-.PHONY: all demo test quick bench install fuzz cov format tidy clean help
+.PHONY: all demo test quick bench reference install fuzz cov format tidy clean help
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
@@ -25,7 +25,11 @@ bench: all ## measure beck beside its peers (scripts/bench.py)
 	@scripts/bootstrap.sh bench
 	@scripts/bench.py
 
-install: all ## install into $(DESTDIR)$(PREFIX)
+reference: ## the headers as man pages (section 3) and HTML, into build/reference/
+	@python3 scripts/reference.py build/reference
+
+install: all ## install into $(DESTDIR)$(PREFIX); with the man pages where python3 can make them
+	@! command -v python3 >/dev/null || python3 scripts/reference.py build/reference >/dev/null
 	@DESTDIR=$(DESTDIR) cmake --install build --prefix $(PREFIX)
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (60)

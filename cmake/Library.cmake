@@ -47,6 +47,7 @@ configure_file(cmake/beck.pc.in beck.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/beck.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY ${PROJECT_BINARY_DIR}/reference/man3 DESTINATION ${CMAKE_INSTALL_MANDIR} OPTIONAL)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(EXISTS ${PROJECT_SOURCE_DIR}/scripts/beck-gdb.py)
     install(FILES scripts/beck-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/beck)
