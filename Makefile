@@ -13,9 +13,9 @@ all: ## build the libraries, the command, examples and benchmarks into build/
 demo: all ## replay a week of earthquakes through a WebSocket into SQLite
 	@scripts/demo.sh
 
-test: ## every test on both backends: dev, release, asan and tsan presets
+test: ## every test on both backends, in four builds (two with sanitizers), and a while of fuzzing
 	@scripts/bootstrap.sh test
-	@scripts/test.sh dev release asan tsan
+	@scripts/test.sh dev release asan tsan fuzz
 
 quick: ## the tests of the dev preset alone
 	@scripts/bootstrap.sh test

@@ -84,8 +84,9 @@ if(NOT BECK_ONLY_RT)
     endforeach()
 endif()
 
-# Each src/<layer>/NAME_fuzz.c: with BECK_FUZZ build/fuzz/fuzz/NAME, which fuzzes for some seconds,
-# else a test that replays the inputs in tests/corpus/NAME.
+# Each src/<layer>/NAME_fuzz.c: with BECK_FUZZ build/fuzz/fuzz/NAME, which fuzzes for the
+# environment's FUZZ_SECONDS, else a test that replays the inputs in tests/corpus/NAME.
+add_custom_target(fuzzers)
 foreach(layer ${BECK_LAYERS})
     file(GLOB fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${layer}/*_fuzz.c)
     foreach(source ${fuzzers})
@@ -100,8 +101,11 @@ foreach(layer ${BECK_LAYERS})
                 OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
             set(found ${PROJECT_BINARY_DIR}/corpus/${name})
             file(MAKE_DIRECTORY ${found})
+            add_dependencies(fuzzers ${stem})
             beck_register(${name} fuzz ${BECK_TEST_LIMIT} -
-                ${stem} -max_total_time=10 ${found} ${seeds})
+                sh -c "exec \"$0\" -max_total_time=\${FUZZ_SECONDS:-10} \"$@\""
+                $<TARGET_FILE:${stem}>
+                -artifact_prefix=${PROJECT_BINARY_DIR}/${name}- ${found} ${seeds})
         else()
             target_sources(${stem} PRIVATE tests/replay.c)
             set_target_properties(${stem} PROPERTIES
