@@ -9,6 +9,7 @@
 #include <beck/flow.h>
 #include <beck/future.h>
 #include <beck/group.h>
+#include <beck/loop.h>
 #include <beck/msg.h>
 #include <beck/queue.h>
 #include <beck/run.h>

@@ -112,7 +112,7 @@ class TaskUnwinder(Unwinder):
             raise gdb.GdbError(f"the switch's frame on {architecture} is not known")
         self.registers, self.size, self.sp_name, self.pc_name = FRAMES[architecture]
         self.top = int(gdb.newest_frame().read_register(self.sp_name))
-        self.sp = int(task["sp"])
+        self.sp = int(task["run"]["sp"])
         gdb.invalidate_cached_frames()
 
     def __call__(self, pending):

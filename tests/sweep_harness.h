@@ -153,11 +153,11 @@ static inline bool sweep_moved(struct sweep_run *run)
     const bk_task *t = run->subject;
     bool moved = run->others_ran || run->seen.state != t->state ||
                  run->seen.kind != t->wait_kind || run->seen.object != t->wait_object ||
-                 run->seen.sp != t->sp;
+                 run->seen.sp != t->run.sp;
     run->seen.state = t->state;
     run->seen.kind = t->wait_kind;
     run->seen.object = t->wait_object;
-    run->seen.sp = t->sp;
+    run->seen.sp = t->run.sp;
     return moved;
 }
 

@@ -16,13 +16,16 @@ typedef struct bk_loop bk_loop;
 
 enum bk_clock { BK_CLOCK_DEFAULT, BK_CLOCK_REAL, BK_CLOCK_VIRTUAL };
 
-/* A failure that no task waited for; see bk_run_opts.on_error. */
+/* A failure that nobody saw; see bk_run_opts.on_error.  Texts are never NULL, and all of it is
+ * valid for the call only.  asyncio: the context of loop.call_exception_handler. */
 typedef struct bk_error_report {
     const char *what; /* "task failed and nobody waited for it", ... */
-    const char *task; /* the task's name */
-    uint64_t task_id;
-    int result;         /* its negative result */
-    const char *detail; /* its bk_errmsg text, "" if none */
+    const char *task; /* the name of the task that failed, "" when it was none */
+    uint64_t task_id; /* 0 when it was none */
+    const char *call; /* the function of the call or callback that failed, "" when it was none */
+    const struct bk_future *future; /* the future that failed, NULL when it was none */
+    int result;                     /* the negative result */
+    const char *detail;             /* its bk_errmsg text, "" if none */
 } bk_error_report;
 
 typedef struct bk_run_opts {
@@ -46,8 +49,9 @@ typedef struct bk_run_opts {
      * a second one ends the process at once, and SIGUSR1 prints bk_dump to stderr. */
     bool no_signals;
     /* Called in the loop thread for each failure that nobody saw (bk_task_wait, bk_task_result and
-     * the end of a group are ways to see one), at the latest when the run ends.  NULL: one line on
-     * stderr. */
+     * the end of a group are ways to see one), at the latest when the run ends.  It runs outside
+     * any task and must not suspend (-EPERM); failures it causes itself go to stderr.  NULL: one
+     * line on stderr. */
     void (*on_error)(void *ctx, const bk_error_report *report);
     void *on_error_ctx;
 } bk_run_opts;

@@ -24,6 +24,10 @@ void bki_cancel_lower(struct bki_cancel_frame *frame)
 
 int bki_tell_cancel(struct bk_task *self)
 {
+    /* The scheduler has a cancel in force for ever, so that no call, timer or handler that it runs
+     * can suspend it. */
+    if (self == &self->loop->scheduler)
+        return bk_fail(-EPERM, "only a task can wait: this runs outside of tasks");
     self->cancel_seen = true;
     /* A cancel has no detail, and that of an older failure would mislead. */
     bki_error_slot_clear();

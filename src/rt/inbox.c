@@ -5,7 +5,7 @@
 #include <beck/thread.h>
 
 #include "base/alloc.h"
-#include "rt/rt.h"
+#include "rt/report.h"
 
 /* A stack of posts, newest first: a push is one compare-and-swap, and the loop takes all of it with
  * one exchange and turns it round.  Once closed, head is the mark below for good.
@@ -123,15 +123,14 @@ void bki_inbox_refuse_tasks(struct bk_loop *loop)
     atomic_store(&loop->inbox->ending, true);
 }
 
-static void report_not_started(struct bk_loop *loop, int result)
+static void report_not_started(int result)
 {
     bk_error_report report = {
         .what = "bk_go_threadsafe could not start its task",
-        .task = "",
         .result = result,
         .detail = bk_errmsg(),
     };
-    loop->opts.on_error(loop->opts.on_error_ctx, &report);
+    bki_report(&report);
 }
 
 static void start_posted(struct bki_post *post, struct bk_loop *loop)
@@ -144,7 +143,7 @@ static void start_posted(struct bki_post *post, struct bk_loop *loop)
         return;
     int r = bki_task_start(NULL, &spec);
     if (r < 0)
-        report_not_started(loop, r);
+        report_not_started(r);
 }
 
 int bk_go_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx)

@@ -64,10 +64,22 @@ struct bki_cancel_frame {
     struct bki_cancel_frame *outer;
 };
 
+/* What the ready queue holds: a task, or a call (below). */
+struct bki_runnable {
+    void *sp; /* a task's saved stack pointer while it is not running; NULL: a call */
+    struct bki_runnable *next;
+};
+
+/* A plain function in the ready queue: the scheduler runs it, outside any task.  It may wake and
+ * start tasks, must not suspend, and does with call's memory what it likes. */
+struct bki_call {
+    struct bki_runnable run; /* sp is NULL */
+    void (*go)(struct bki_call *call);
+};
+
 struct bk_task {
     /* What parking, waking and switching touch lies in the first cache line. */
-    void *sp; /* saved stack pointer while not running */
-    struct bk_task *next_ready;
+    struct bki_runnable run;
     uint8_t state;     /* enum bki_task_state */
     bool cancellable;  /* parked so that a cancel wakes it */
     bool cancel_seen;  /* a suspending call has returned -ECANCELED since the last request */
@@ -105,10 +117,11 @@ struct bk_task {
 
 struct bk_loop {
     struct bk_task *current;
-    struct bk_task *ready_head, *ready_tail;
-    int budget; /* switches left before the scheduler looks at the world */
-    bool shutting_down;
-    int64_t now_ns; /* the clock at the start of this turn; bki_clock_ns for the exact time */
+    struct bki_runnable *ready_head, *ready_tail;
+    int budget;         /* switches left before the scheduler looks at the world */
+    bool shutting_down; /* tasks are cancelled before their first step */
+    bool closing;       /* nothing can be started any more */
+    int64_t now_ns;     /* the clock at the start of this turn; bki_clock_ns for the exact time */
     struct bk_task scheduler;  /* stands for the thread that called bk_run */
     const void *scheduler_low; /* its stack, for sanitizers */
     size_t scheduler_size;
@@ -142,8 +155,9 @@ struct bk_loop {
     struct bki_inbox *inbox; /* work posted by other threads */
     struct bki_pool *pool;   /* threads for blocking calls, made at first use */
     struct bki_signals *signals;
-    int signal_seen; /* the signal that cancelled main, 0 */
-    bool sigpipe_blocked;           /* by a stream, in this thread: the run gives it back */
+    int signal_seen;      /* the signal that cancelled main, 0 */
+    bool reporting;       /* on_error is running */
+    bool sigpipe_blocked; /* by a stream, in this thread: the run gives it back */
     bk_run_opts opts;
 };
 
@@ -203,6 +217,9 @@ void bki_park_hard(const struct bki_wait_kind *kind, const void *object);
 void bki_give_way(struct bk_loop *loop);
 /* Makes a parked task ready; nothing when it is not parked.  Loop thread, in or outside tasks. */
 void bki_wake(struct bk_task *task);
+
+/* Puts a call at the end of the ready queue.  Loop thread only. */
+void bki_call_push(struct bk_loop *loop, struct bki_call *call);
 
 /* A place in an object's line of waiting tasks; lives in the waiting call's frame. */
 struct bki_waiter {

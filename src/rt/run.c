@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "rt/call.h"
 #include "rt/choose.h"
 #include "rt/dump.h"
 #include "rt/fault.h"
+#include "rt/report.h"
 #include "rt/sched.h"
 
 #define DEFAULT_STACK ((size_t)64 * 1024)
@@ -28,16 +30,6 @@ static struct bki_error_slot *running_task_slot(void)
     return bki_in_task() ? &bki_self()->error : NULL;
 }
 
-/* The failure that nobody saw must be seen: the only thing besides the deadlock report that the
- * library prints by itself, and a program replaces it by on_error. */
-static void print_error(void *ctx, const bk_error_report *report)
-{
-    (void)ctx;
-    dprintf(STDERR_FILENO, "beck: %s: #%llu %s: %s%s%s\n", report->what,
-            (unsigned long long)report->task_id, report->task, bk_strerror(report->result),
-            report->detail[0] ? ": " : "", report->detail);
-}
-
 static bool env_is(const char *name, const char *value)
 {
     const char *set = getenv(name);
@@ -53,7 +45,7 @@ static void apply_opts(struct bk_loop *loop, const bk_run_opts *opts)
     if (!loop->opts.max_tasks)
         loop->opts.max_tasks = DEFAULT_MAX_TASKS;
     if (!loop->opts.on_error)
-        loop->opts.on_error = print_error;
+        loop->opts.on_error = bki_report_print;
     loop->virtual_clock = loop->opts.clock == BK_CLOCK_VIRTUAL ||
                           (loop->opts.clock == BK_CLOCK_DEFAULT && env_is("BECK_CLOCK", "virtual"));
 }
@@ -68,11 +60,23 @@ static void unblock_sigpipe(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* What is in the ready queue still runs, and what that makes ready; calls whose time has not come
+ * are dropped. */
+static void end_calls(struct bk_loop *loop)
+{
+    struct bki_heap_node *node;
+    bki_sched_drain(loop);
+    while ((node = bki_heap_pop(&loop->timers)))
+        bki_call_drop_timer(bki_container(node, struct bki_timer, node));
+}
+
 static void loop_close(struct bk_loop *loop)
 {
     if (loop->sigpipe_blocked)
         unblock_sigpipe();
+    loop->closing = true;
     bki_inbox_close(loop);
+    end_calls(loop);
     bki_signals_close(loop);
     bki_fault_close(loop);
     if (loop->backend)
@@ -95,6 +99,7 @@ static int loop_open(struct bk_loop **out, const bk_run_opts *opts)
     loop->current = &loop->scheduler;
     loop->scheduler.loop = loop;
     loop->scheduler.cancel_frame = &loop->scheduler.cancel_root;
+    loop->scheduler.cancel_root.pending = 1; /* see bki_tell_cancel */
     loop->next_task_id = 1;
     bki_stacks_open(&loop->stacks);
     loop->default_stacks = bki_stack_class_for(&loop->stacks, loop->opts.stack_size);

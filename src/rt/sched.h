@@ -13,24 +13,24 @@
 
 #define BKI_BUDGET 128
 
-static inline void bki_ready_push(struct bk_loop *loop, struct bk_task *task)
+static inline void bki_ready_push(struct bk_loop *loop, struct bki_runnable *r)
 {
-    task->next_ready = NULL;
+    r->next = NULL;
     if (loop->ready_head)
-        loop->ready_tail->next_ready = task;
+        loop->ready_tail->next = r;
     else
-        loop->ready_head = task;
-    loop->ready_tail = task;
+        loop->ready_head = r;
+    loop->ready_tail = r;
 }
 
-/* Takes who runs next: a ready task, or the scheduler. */
+/* Takes who runs next: a ready task, or the scheduler, who also runs the calls. */
 static inline struct bk_task *bki_ready_take(struct bk_loop *loop)
 {
-    struct bk_task *task = loop->ready_head;
-    if (__builtin_expect(!task || --loop->budget < 0, 0))
+    struct bki_runnable *r = loop->ready_head;
+    if (__builtin_expect(!r || !r->sp || --loop->budget < 0, 0))
         return &loop->scheduler;
-    loop->ready_head = task->next_ready;
-    return task;
+    loop->ready_head = r->next;
+    return bki_container(r, struct bk_task, run);
 }
 
 /* Leaves `from` for `to`; returns when `from` runs again (never, when it is dying). */
@@ -44,11 +44,11 @@ static inline void bki_hand_over(struct bk_loop *loop, struct bk_task *from, str
     bki_fiber_before(&notes, dying, to->stack ? bki_stack_low(to->stack) : loop->scheduler_low,
                      to->stack ? bki_stack_size(to->stack) : loop->scheduler_size,
                      to->stack ? to->stack->tsan_fiber : loop->scheduler_tsan);
-    bki_switch(&from->sp, to->sp);
+    bki_switch(&from->run.sp, to->run.sp);
     bki_fiber_after(&notes, NULL, NULL);
 #else
     (void)dying;
-    bki_switch(&from->sp, to->sp);
+    bki_switch(&from->run.sp, to->run.sp);
 #endif
 }
 
@@ -67,6 +67,9 @@ static inline void bki_arrive(struct bk_loop *loop)
     }
 #endif
 }
+
+/* Runs the calls in the ready queue until it is empty; no task runs any more. */
+void bki_sched_drain(struct bk_loop *loop);
 
 /* Runs ready tasks and the world around them until done(loop) says so. */
 void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop));

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "rt/group.h"
+#include "rt/report.h"
 #include "rt/sched.h"
 #include "rt/symbol.h"
 
@@ -28,6 +29,8 @@ static struct bk_task *place_task(struct bki_stack *stack)
 static int get_stack(struct bk_loop *loop, size_t size, struct bki_stack **out)
 {
     struct bki_stack_class *class = loop->default_stacks;
+    if (__builtin_expect(loop->closing, 0))
+        return bk_fail(-BK_ECLOSED, "the loop is closing");
     if (__builtin_expect(loop->n_tasks >= loop->opts.max_tasks, 0))
         return bk_fail(-EAGAIN, "max_tasks (%zu) are alive", loop->opts.max_tasks);
     if (size) {
@@ -69,11 +72,11 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
     task->spawn_site = spec->site;
     if (spec->name)
         set_name(task, spec->name);
-    task->sp = bki_switch_prepare(bki_stack_low(stack), task, task_entry, task);
+    task->run.sp = bki_switch_prepare(bki_stack_low(stack), task, task_entry, task);
     bki_list_push_back(&loop->tasks, &task->all_link);
     loop->n_tasks++;
     task->state = BKI_NEW;
-    bki_ready_push(loop, task);
+    bki_ready_push(loop, &task->run);
     if (__builtin_expect(loop->shutting_down, 0))
         bk_task_cancel(task);
     if (out)
@@ -108,7 +111,7 @@ static void report_unseen(struct bk_task *task)
         .result = task->result,
         .detail = bki_error_slot_text(&task->error),
     };
-    task->loop->opts.on_error(task->loop->opts.on_error_ctx, &report);
+    bki_report(&report);
 }
 
 static void free_texts(struct bk_task *task)

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ * Telling the program of failures that nobody saw. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "rt/report.h"
+
+/* What happened must be seen: the only thing besides the deadlock report that the library prints by
+ * itself, and a program replaces it by on_error. */
+void bki_report_print(void *ctx, const bk_error_report *report)
+{
+    (void)ctx;
+    char id[24] = "";
+    if (report->task_id)
+        snprintf(id, sizeof id, "#%llu ", (unsigned long long)report->task_id);
+    const char *who = report->task[0] ? report->task : report->call;
+    dprintf(STDERR_FILENO, "beck: %s: %s%s%s%s%s%s\n", report->what, id, who, who[0] ? ": " : "",
+            bk_strerror(report->result), report->detail[0] ? ": " : "", report->detail);
+}
+
+/* The program's handler runs as if outside any task, so that whatever it does cannot suspend the
+ * one that happens to run; and what goes wrong inside it is printed, lest it call itself. */
+static void call_handler(struct bk_loop *loop, const bk_error_report *report)
+{
+    struct bk_task *current = loop->current;
+    loop->current = &loop->scheduler;
+    loop->reporting = true;
+    loop->opts.on_error(loop->opts.on_error_ctx, report);
+    loop->reporting = false;
+    loop->current = current;
+}
+
+void bki_report(const bk_error_report *given)
+{
+    bk_error_report report = *given;
+    report.task = report.task ? report.task : "";
+    report.call = report.call ? report.call : "";
+    report.detail = report.detail ? report.detail : "";
+    if (bki_loop && !bki_loop->reporting)
+        call_handler(bki_loop, &report);
+    else
+        bki_report_print(NULL, &report);
+}
