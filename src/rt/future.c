@@ -1,26 +1,36 @@
 /* SPDX-License-Identifier: MIT
- * Futures: an outcome set once, and the tasks that wait for it. */
+ * Futures: an outcome set once, and the tasks and callbacks that wait for it. */
 #include <beck/future.h>
 
 #include "base/alloc.h"
+#include "rt/call.h"
+#include "rt/report.h"
 #include "rt/sync.h"
 
-enum future_state { PENDING, SETTLED, CANCELLED };
+enum future_state { PENDING, SETTLED, CANCELLED, FREED };
 
 struct bk_future {
+    struct bki_home home;
     struct bki_list waiters;
+    struct bki_list callbacks;
     enum future_state state;
+    bool seen; /* somebody has the result */
     int result;
     void *value;
+    unsigned refs; /* the owner's, each waiter's, each callback's that is on its way */
 };
 
-/* The outcome is copied to each waiter, for the future may be freed before the waiter runs. */
-struct future_waiter {
-    struct bki_waiter w;
-    int result;
+struct callback {
+    struct bki_call call;
+    struct bki_list link; /* in future->callbacks while that is pending */
+    bk_future *future;
+    bk_future_fn *fn;
+    void *ctx;
 };
 
 static const struct bki_wait_kind future_kind = {.what = "future"};
+
+/* ---- Life ---- */
 
 int bk_future_new(bk_future **out)
 {
@@ -28,8 +38,100 @@ int bk_future_new(bk_future **out)
     if (!future)
         return bk_fail(-ENOMEM, "no memory for a future");
     bki_list_init(&future->waiters);
+    bki_list_init(&future->callbacks);
+    future->refs = 1;
     *out = future;
     return 0;
+}
+
+static void report_unseen(struct bk_future *f)
+{
+    bk_error_report report = {
+        .what = "future failed and nobody looked at it", .future = f, .result = f->result};
+    bki_report(&report);
+}
+
+static void unref(struct bk_future *f)
+{
+    if (--f->refs > 0)
+        return;
+    if (f->state == SETTLED && f->result < 0 && f->result != -ECANCELED && !f->seen) {
+        f->refs = 1; /* the handler may look at it */
+        report_unseen(f);
+    }
+    bki_free(f);
+}
+
+/* ---- Callbacks ---- */
+
+static void run_callback(struct bki_call *call)
+{
+    struct callback *cb = bki_container(call, struct callback, call);
+    bki_error_slot_clear();
+    int r = cb->fn(cb->ctx, cb->future);
+    if (r < 0)
+        bki_call_failed("callback of a future failed", (const void *)(uintptr_t)cb->fn, r);
+    unref(cb->future);
+    bki_free(cb);
+}
+
+static void send_off(struct callback *cb)
+{
+    cb->future->refs++;
+    cb->call.go = run_callback;
+    bki_call_push(bki_loop, &cb->call);
+}
+
+int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
+{
+    int r = bki_at_home(&future->home, "future");
+    if (r == 0)
+        r = bki_call_allowed();
+    if (r < 0)
+        return r;
+    struct callback *cb = bki_alloc(sizeof *cb);
+    if (!cb)
+        return bk_fail(-ENOMEM, "no memory for a callback");
+    *cb = (struct callback){.future = future, .fn = fn, .ctx = ctx};
+    if (future->state == PENDING)
+        bki_list_push_back(&future->callbacks, &cb->link);
+    else
+        send_off(cb);
+    return 0;
+}
+
+int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
+{
+    int n = bki_at_home(&future->home, "future");
+    if (n < 0)
+        return n;
+    struct bki_list *next;
+    for (struct bki_list *l = bki_list_first(&future->callbacks); l; l = next) {
+        struct callback *cb = bki_container(l, struct callback, link);
+        next = bki_list_next(&future->callbacks, l);
+        if (cb->fn != fn || cb->ctx != ctx)
+            continue;
+        bki_list_remove(&cb->link);
+        bki_free(cb);
+        n++;
+    }
+    return n;
+}
+
+/* ---- Settling ---- */
+
+static void settle(struct bk_future *f, enum future_state state)
+{
+    f->state = state;
+    bki_grant_all(&f->waiters, 0);
+    struct bki_list *l;
+    while ((l = bki_list_pop(&f->callbacks))) {
+        struct callback *cb = bki_container(l, struct callback, link);
+        if (bki_loop)
+            send_off(cb);
+        else
+            bki_free(cb); /* the loop they were for has closed */
+    }
 }
 
 void bk_future_free(bk_future **future)
@@ -38,37 +140,41 @@ void bk_future_free(bk_future **future)
     *future = NULL;
     if (!f)
         return;
-    bki_grant_all(&f->waiters, -BK_ECLOSED);
-    bki_free(f);
+    bool in_use = !bki_list_empty(&f->waiters) || !bki_list_empty(&f->callbacks);
+    if (in_use && bki_at_home(&f->home, "future") < 0) {
+        bki_home_report("future");
+        return;
+    }
+    if (f->state == PENDING)
+        settle(f, FREED);
+    unref(f);
 }
 
 int bk_future_set(bk_future *future, int result, void *value)
 {
+    int r = bki_at_home(&future->home, "future");
+    if (r < 0)
+        return r;
     if (future->state != PENDING)
         return bk_fail(-EALREADY, "the future was settled before");
-    if (bki_line_is_foreign(&future->waiters))
-        return bki_fail_foreign("future");
-    future->state = SETTLED;
     future->result = result;
     future->value = value;
-    struct bki_list *first;
-    while ((first = bki_list_first(&future->waiters))) {
-        struct future_waiter *fw = bki_container(first, struct future_waiter, w.link);
-        fw->result = result;
-        fw->w.value = value;
-        bki_grant(&fw->w, 0);
-    }
+    settle(future, SETTLED);
     return 0;
 }
 
 int bk_future_cancel(bk_future *future)
 {
+    int r = bki_at_home(&future->home, "future");
+    if (r < 0)
+        return r;
     if (future->state != PENDING)
         return 0;
-    future->state = CANCELLED;
-    bki_grant_all(&future->waiters, -ECANCELED);
+    settle(future, CANCELLED);
     return 1;
 }
+
+/* ---- Looking ---- */
 
 bool bk_future_done(const bk_future *future)
 {
@@ -80,37 +186,49 @@ bool bk_future_cancelled(const bk_future *future)
     return future->state == CANCELLED;
 }
 
-static int hand_out(int result, void *value, int *result_out, void **value_out)
+static int outcome(struct bk_future *f, int *result, void **value)
 {
-    if (result_out)
-        *result_out = result;
-    if (value_out)
-        *value_out = value;
+    switch (f->state) {
+    case PENDING:
+        return -EINPROGRESS;
+    case CANCELLED:
+        return -ECANCELED;
+    case FREED:
+        return bk_fail(-BK_ECLOSED, "the future was freed");
+    case SETTLED:
+        break;
+    }
+    f->seen = true;
+    if (result)
+        *result = f->result;
+    if (value)
+        *value = f->value;
     return 0;
 }
 
 int bk_future_get(bk_future *future, int *result, void **value)
 {
-    if (future->state == PENDING)
-        return -EINPROGRESS;
-    if (future->state == CANCELLED)
-        return -ECANCELED;
-    return hand_out(future->result, future->value, result, value);
+    int r = bki_at_home(&future->home, "future");
+    return r < 0 ? r : outcome(future, result, value);
 }
 
 int bk_future_wait(bk_future *future, int *result, void **value)
 {
     int r = bki_check_cancel();
+    if (r == 0)
+        r = bki_at_home(&future->home, "future");
     if (r < 0)
         return r;
     if (future->state != PENDING)
-        return bk_future_get(future, result, value);
-    if (bki_line_is_foreign(&future->waiters))
-        return bki_fail_foreign("future");
-    struct future_waiter fw;
-    r = bki_wait(&future->waiters, &fw.w, &future_kind, future);
+        return outcome(future, result, value);
+    struct bki_waiter w;
+    future->refs++; /* its owner may free it before we run */
+    r = bki_wait(&future->waiters, &w, &future_kind, future);
     /* The outcome stays with the future, so a cancel of the same turn shows at once. */
-    if (r < 0 || (r = bki_check_cancel()) < 0)
-        return bki_fail_freed(r, "future");
-    return hand_out(fw.result, fw.w.value, result, value);
+    if (r == 0)
+        r = bki_check_cancel();
+    if (r == 0)
+        r = outcome(future, result, value);
+    unref(future);
+    return r;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Futures.  t07 and so on: the behaviour of CPython's asyncio in the scenario of that number. */
+ * Futures and the tasks that wait for them; future_callback_test.c has the callbacks. */
 #include <beck/future.h>
 
 #include "tests/alloc_sweep.h"
@@ -21,7 +21,7 @@ static int wait_for_it(void *ctx)
     return r;
 }
 
-LOOP_TEST(test_initial_state)
+LOOP_TEST(C023_F1_a_pending_future_has_no_result)
 {
     bk_future *future = NULL;
     CHECK_EQ(bk_future_new(&future), 0);
@@ -34,7 +34,7 @@ LOOP_TEST(test_initial_state)
 }
 
 /* Set once, cancelled once, whichever is first. */
-LOOP_TEST(t11_states)
+LOOP_TEST(C022_C023_C024_F1_settled_once)
 {
     bk_future *future = NULL;
     int result = 0;
@@ -67,7 +67,7 @@ static int say(void *ctx)
     return 0;
 }
 
-LOOP_TEST(t07_await_done_future_does_not_yield)
+LOOP_TEST(C029_awaiting_a_done_future_does_not_yield)
 {
     bk_future *future = NULL;
     CHECK_EQ(bk_future_new(&future), 0);
@@ -85,7 +85,7 @@ LOOP_TEST(t07_await_done_future_does_not_yield)
 }
 
 /* Waiters wake in the order they came; whoever comes after the set does not wait. */
-LOOP_TEST(t09_waiters_in_order)
+LOOP_TEST(C030_N6_several_tasks_wake_in_the_order_they_waited)
 {
     bk_future *future = NULL;
     CHECK_EQ(bk_future_new(&future), 0);
@@ -155,12 +155,12 @@ static void set_and_cancel(bool cancel_first)
     bk_future_free(&future);
 }
 
-LOOP_TEST(t20_cancel_at_moment_future_done_wins)
+LOOP_TEST(C043_a_cancel_at_the_moment_it_is_set_wins)
 {
     set_and_cancel(false);
 }
 
-LOOP_TEST(t20_the_other_order)
+LOOP_TEST(C043_and_in_the_other_order)
 {
     set_and_cancel(true);
 }
@@ -206,8 +206,9 @@ static void test_out_of_memory(void)
     CHECK_EQ(alloc_sweep(make_one, NULL), 1);
 }
 
-CHECK_MAIN(TEST(test_initial_state), TEST(t11_states), TEST(t07_await_done_future_does_not_yield),
-           TEST(t09_waiters_in_order), TEST(test_cancel_wakes_waiters),
-           TEST(test_cancelled_waiter_leaves_the_future_alone),
-           TEST(t20_cancel_at_moment_future_done_wins), TEST(t20_the_other_order),
+CHECK_MAIN(TEST(C023_F1_a_pending_future_has_no_result), TEST(C022_C023_C024_F1_settled_once),
+           TEST(C029_awaiting_a_done_future_does_not_yield),
+           TEST(C030_N6_several_tasks_wake_in_the_order_they_waited),
+           TEST(test_cancel_wakes_waiters), TEST(test_cancelled_waiter_leaves_the_future_alone),
+           TEST(C043_a_cancel_at_the_moment_it_is_set_wins), TEST(C043_and_in_the_other_order),
            TEST(test_set_and_free), TEST(test_free_wakes_waiters), TEST(test_out_of_memory))

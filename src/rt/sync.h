@@ -45,6 +45,26 @@ static inline int bki_fail_freed(int r, const char *what)
     return r == -BK_ECLOSED ? bk_fail(r, "the %s was freed", what) : r;
 }
 
+/* ---- The thread that an object belongs to ---- */
+
+/* Objects for tasks of one loop belong to the thread that uses them first; any other is refused,
+ * since it would corrupt them.  home: zero in a new object. */
+struct bki_home {
+    const void *thread; /* the address of bki_loop in it */
+};
+
+int bki_home_check(struct bki_home *home, const char *what);
+
+/* 0, or -EPERM on another thread than the object's. */
+static inline int bki_at_home(struct bki_home *home, const char *what)
+{
+    return __builtin_expect(home->thread == &bki_loop, 1) ? 0 : bki_home_check(home, what);
+}
+
+/* For free on another thread while tasks wait, which has no result: says so through on_error.  The
+ * object must be left as it is. */
+void bki_home_report(const char *what);
+
 /* True when the tasks in line belong to another loop than the caller's thread runs: waking them
  * from here would corrupt that loop. */
 static inline bool bki_line_is_foreign(const struct bki_list *line)
