@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * Which proxy the environment names for a URL: http_proxy, https_proxy, all_proxy, no_proxy.
+ *
+ * As curl reads them: the names in lower case come first, in upper case second, but HTTP_PROXY is
+ * not read at all (a server's CGI programs get it from whoever sends a "Proxy:" header).  no_proxy
+ * is a list of host names, each with its subdomains, addresses and address ranges ("10.0.0.0/8"),
+ * each with a port or without, or "*" for every host. */
+#ifndef BECK_SRC_PROTO_HTTP_PROXY_H
+#define BECK_SRC_PROTO_HTTP_PROXY_H
+
+#include <beck/base.h>
+
+/* What is asked for; secure: for https and wss URLs.  host: without brackets. */
+struct bki_proxy_target {
+    bk_span host;
+    int port;
+    bool secure;
+};
+
+/* The proxy's URL or "host:port", as it stands in the environment; NULL for none.  env: getenv, or
+ * what a test puts in its place. */
+const char *bki_proxy_from_env(const struct bki_proxy_target *target,
+                               char *(*env)(const char *name));
+
+/* Whether a no_proxy list names the target. */
+bool bki_proxy_exempt(const char *list, const struct bki_proxy_target *target);
+
+#endif
