@@ -8,6 +8,7 @@
 #include <beck/error.h>
 #include <beck/flow.h>
 #include <beck/future.h>
+#include <beck/gather.h>
 #include <beck/group.h>
 #include <beck/loop.h>
 #include <beck/msg.h>

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <beck/task.h>
+#include <beck/gather.h>
 
 #include "tests/trace.h"
 

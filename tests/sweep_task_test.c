@@ -1,94 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sweeps over tasks: sleeping, waiting for tasks, gather, groups, timeouts, shields. */
-#include "tests/sweep_harness.h"
-
-/* Children that go a few steps and account for themselves. */
-struct crowd {
-    int begun, ended, finished;
-    bk_task *tasks[3];
-    bk_call calls[3];
-    bk_group *group;
-    bool waited; /* the subject has begun */
-    int result;  /* what it was told */
-    int n_clean;
-};
-
-static int walk(struct crowd *c, int result)
-{
-    c->begun++;
-    int r = bk_yield();
-    if (r == 0)
-        r = bk_sleep(bk_ms(1));
-    if (r == 0)
-        r = bk_yield();
-    c->ended++;
-    c->finished += r == 0;
-    return r < 0 ? r : result;
-}
-
-static int walk_to_1(void *ctx)
-{
-    return walk(ctx, 1);
-}
-
-static int walk_to_2(void *ctx)
-{
-    return walk(ctx, 2);
-}
-
-static int walk_into_a_wall(void *ctx)
-{
-    return walk(ctx, -EIO);
-}
-
-static int trip_at_once(void *ctx)
-{
-    struct crowd *c = ctx;
-    c->begun++;
-    c->ended++;
-    c->finished++;
-    return -EIO;
-}
-
-static int stand(void *ctx)
-{
-    struct crowd *c = ctx;
-    c->begun++;
-    int r = bk_sleep_forever();
-    c->ended++;
-    return r;
-}
-
-static void all_have_ended(void *ctx, int result)
-{
-    const struct crowd *c = ctx;
-    (void)result;
-    if (c->begun != c->ended)
-        sweep_lost("%d begun, %d ended", c->begun, c->ended);
-}
-
-static int start_children(void *ctx, bk_fn *a, bk_fn *b, bk_fn *c)
-{
-    struct crowd *crowd = ctx;
-    bk_fn *const fns[] = {a, b, c};
-    int r = 0;
-    for (int i = 0; r == 0 && i < 3 && fns[i]; i++)
-        r = bk_go(&crowd->tasks[i], fns[i], crowd, NULL);
-    return r;
-}
-
-/* Waits for what still runs, so that nothing is left of a run, and gives the handles back. */
-static void leave_children(void *ctx)
-{
-    struct crowd *c = ctx;
-    for (int i = 0; i < 3; i++) {
-        if (c->tasks[i]) {
-            bk_task_cancel(c->tasks[i]);
-            bk_task_wait(c->tasks[i], NULL);
-        }
-        bk_task_free(&c->tasks[i]);
-    }
-}
+ * Sweeps over tasks: sleeping, waiting for a task, gather, groups, timeouts, shields. */
+#include "tests/sweep_crowd.h"
 
 /* ---- Sleep ---- */
 
@@ -180,58 +92,6 @@ static void the_child_got_through(void *ctx, int result)
     bk_task_wait(c->tasks[0], &r);
     if (r != 2 && !sweep_excused())
         sweep_lost("the shielded child ends with %d", r);
-}
-
-static int start_three(void *ctx)
-{
-    return start_children(ctx, walk_to_1, walk_into_a_wall, walk_to_2);
-}
-
-static int start_two_and_one_that_stands(void *ctx)
-{
-    return start_children(ctx, walk_to_1, stand, walk_to_2);
-}
-
-static int wait_for_three(void *ctx)
-{
-    struct crowd *c = ctx;
-    int r = bk_wait(c->tasks, 3, BK_FIRST_COMPLETED, bk_forever());
-    if (r >= 1)
-        r = bk_wait(c->tasks, 3, BK_FIRST_ERROR, bk_seconds(1));
-    if (r >= 1)
-        r = bk_wait(c->tasks, 3, BK_ALL_COMPLETED, bk_forever());
-    return r;
-}
-
-static int wait_with_a_limit(void *ctx)
-{
-    struct crowd *c = ctx;
-    return bk_wait(c->tasks, 3, BK_ALL_COMPLETED, bk_ms(5));
-}
-
-/* bk_wait cancels nobody. */
-static void all_get_through(void *ctx, int result)
-{
-    struct crowd *c = ctx;
-    int results[3] = {0};
-    (void)result;
-    for (int i = 0; i < 3; i++)
-        bk_task_wait(c->tasks[i], &results[i]);
-    bool ok = results[0] == 1 && results[1] == -EIO && results[2] == 2;
-    if (!ok && !sweep_excused())
-        sweep_lost("results %d %d %d", results[0], results[1], results[2]);
-}
-
-static void one_stands(void *ctx, int result)
-{
-    struct crowd *c = ctx;
-    int results[3] = {0};
-    (void)result;
-    bk_task_wait(c->tasks[0], &results[0]);
-    bk_task_wait(c->tasks[2], &results[2]);
-    bool ok = results[0] == 1 && results[2] == 2 && !bk_task_done(c->tasks[1]);
-    if (!ok && !sweep_excused())
-        sweep_lost("results %d %d, or the third has gone", results[0], results[2]);
 }
 
 /* ---- Gather ---- */
@@ -492,11 +352,6 @@ static const struct sweep_scenario scenarios[] = {
      .subject = wait_for_one_with_a_limit, .check = the_child_was_cancelled, .want = -ETIMEDOUT},
     {.name = "task wait shielded", .state_size = sizeof(struct crowd), .open = start_one,
      .close = leave_children, .subject = wait_shielded, .check = the_child_got_through, .want = 2},
-    {.name = "wait for several", .state_size = sizeof(struct crowd), .open = start_three,
-     .close = leave_children, .subject = wait_for_three, .check = all_get_through, .want = 3},
-    {.name = "wait with a limit", .state_size = sizeof(struct crowd),
-     .open = start_two_and_one_that_stands, .close = leave_children, .subject = wait_with_a_limit,
-     .check = one_stands, .want = 2},
     {.name = "gather", .state_size = sizeof(struct crowd), .subject = gather_three,
      .check = calls_have_results},
     {.name = "gather, one fails", .state_size = sizeof(struct crowd),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Tasks: start, wait, cancel; sleep, timeouts, shields; gather and wait for several.
+ * Tasks: start, wait, cancel; sleep, timeouts, shields.  Several at once: gather.h, group.h.
  *
  * Suspending: while a task waits in a beck call, the others run.  A call that has what it needs
  * returns at once, without letting others run (a queue with an item, a line already received); only
@@ -25,11 +25,15 @@ typedef struct bk_task bk_task;
 typedef struct bk_task_opts {
     const char *name;  /* cut at 31 bytes; default: the body's function name when known */
     size_t stack_size; /* default bk_run_opts.stack_size */
+    /* Run it at once, inside the call that starts it, until it waits for the first time; it may be
+     * done when that call returns.  Nobody else runs meanwhile.  (Outside tasks: as without.) */
+    bool eager;
 } bk_task_opts;
 
 /* Starts fn(ctx) as a free-standing task.  It first runs at the caller's next suspension, after
- * tasks started before it.  The run owns it: it cancels it when main ends, and reports its failure
- * if nobody sees it.  ctx must outlive the task: prefer a group, which cannot outlive its function.
+ * tasks started before it (opts.eager: at once).  The run owns it: it cancels it when main ends,
+ * and reports its failure if nobody sees it.  ctx must outlive the task: prefer a group, which
+ * cannot outlive its function.
  * out: NULL, or filled with a handle to wait for and cancel the task.
  * Errors: -ENOMEM, -EAGAIN over bk_run_opts.max_tasks.  Does not suspend. */
 BK_API int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts);
@@ -49,8 +53,16 @@ BK_API void bk_task_free(bk_task **task);
 BK_API int bk_task_wait(bk_task *task, int *result);
 
 /* As bk_task_wait, but a cancel of the caller stops only the waiting: returns -ECANCELED at once,
- * the task runs on, *result is untouched. */
+ * the task runs on, *result is untouched.  asyncio.shield. */
 BK_API int bk_task_wait_shielded(bk_task *task, int *result);
+
+/* As bk_task_wait, but cancels task when it has not ended after limit, and waits until it has: it
+ * may clean up, and the call takes that much longer.
+ * Returns 0 when task ended by itself, also when it ended with something else than -ECANCELED after
+ * it was cancelled; -ETIMEDOUT when it gave way (*result is -ECANCELED); -ECANCELED and -EDEADLK as
+ * bk_task_wait.  A limit of zero or less: a task that has ended gives its result, any other is
+ * cancelled.  asyncio.wait_for. */
+BK_API int bk_task_wait_for(bk_task *task, int *result, bk_duration limit);
 
 /* Asks task to stop: its suspending calls return -ECANCELED from now on.  A task that has not
  * started never runs its body.  Returns 1, or 0 when it had already ended.  Does not suspend. */
@@ -73,6 +85,9 @@ BK_API uint64_t bk_task_id(const bk_task *task);
 BK_API bk_task *bk_task_current(void);
 /* Tasks alive on this loop, the running one included. */
 BK_API size_t bk_task_count(void);
+/* The same tasks, oldest first: puts a handle of each (bk_task_free them) into tasks, max at most.
+ * Returns how many it put there.  Does not suspend.  asyncio.all_tasks. */
+BK_API size_t bk_task_list(bk_task *tasks[], size_t max);
 
 /* How many bk_task_cancel requests the running task has had, less those taken back.  What a timeout
  * or an aborting group does is not counted; it ends with its scope.  Inside bk_shield the requests
@@ -113,7 +128,8 @@ BK_API int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit);
  *
  * When it strikes, the task is cancelled until the scope is closed.  A limit of zero or less
  * strikes at the next suspension; bk_forever() never does.  Scopes nest: close them in reverse
- * order, in the task that opened them.  When several have struck, the outermost says -ETIMEDOUT. */
+ * order, in the task that opened them.  When several have struck, the outermost says -ETIMEDOUT.
+ * Errors: -ENOMEM; -EINVAL when *out is not NULL (that scope is open already). */
 typedef struct bk_timeout bk_timeout;
 BK_API int bk_timeout_open(bk_timeout **out, bk_duration limit);
 BK_API int bk_timeout_open_at(bk_timeout **out, bk_time deadline);
@@ -123,34 +139,6 @@ BK_API bool bk_timeout_expired(const bk_timeout *timeout);
 /* Ends the scope and empties *timeout; NULL is fine.  Returns r, but -ETIMEDOUT for an -ECANCELED
  * that this scope alone caused. */
 BK_API int bk_timeout_close(bk_timeout **timeout, int r);
-
-/* ---- Several at once ---- */
-
-/* One piece of work for bk_gather. */
-typedef struct bk_call {
-    bk_fn *fn;
-    void *ctx;
-    const char *name; /* NULL: the function's name */
-    int result;       /* filled */
-} bk_call;
-
-typedef struct bk_gather_opts {
-    bool collect; /* let all run to their end whatever fails; look at each result */
-} bk_gather_opts;
-
-/* Runs every call as a task of its own, at the same time, and waits for all of them; results are in
- * calls[i].result.  When one fails, the others are cancelled and waited for.
- * Returns 0; the first failure (with collect: 0 even then); -ECANCELED when the caller was
- * cancelled (so were the calls); -ENOMEM. */
-BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
-
-enum bk_wait_until { BK_ALL_COMPLETED, BK_FIRST_COMPLETED, BK_FIRST_ERROR };
-
-/* Waits for tasks without cancelling or failing with them: until all have ended, one has, or one
- * has failed (cancelled ones do not count), or the limit has passed (bk_forever() for none).  Look
- * at bk_task_done of each afterwards. Returns how many have ended; -ECANCELED (the tasks run on);
- * -EINVAL when n is 0; -ENOMEM. */
-BK_API int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit);
 
 BK_END_DECLS
 #endif

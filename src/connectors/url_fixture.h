@@ -11,7 +11,7 @@
 #include <beck/error.h>
 #include <beck/flow.h>
 #include <beck/run.h>
-#include <beck/task.h>
+#include <beck/gather.h>
 
 #include "tests/check.h"
 

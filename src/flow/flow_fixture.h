@@ -8,8 +8,8 @@
 
 #include <beck/error.h>
 #include <beck/flow.h>
+#include <beck/gather.h>
 #include <beck/run.h>
-#include <beck/task.h>
 
 #include "tests/check.h"
 

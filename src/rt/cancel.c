@@ -81,11 +81,15 @@ struct bk_timeout {
     bool expired;
 };
 
-static void expire(struct bki_timer *timer)
+static void strike(struct bk_timeout *timeout)
 {
-    struct bk_timeout *timeout = bki_container(timer, struct bk_timeout, timer);
     timeout->expired = true;
     bki_cancel_raise(timeout->task, timeout->frame);
+}
+
+static void expire(struct bki_timer *timer)
+{
+    strike(bki_container(timer, struct bk_timeout, timer));
 }
 
 static int arm(struct bk_timeout *timeout, int64_t deadline_ns)
@@ -120,6 +124,8 @@ static int close_scope(struct bk_timeout *timeout, int r)
 
 int bk_timeout_open_at(bk_timeout **out, bk_time deadline)
 {
+    if (*out)
+        return bk_fail(-EINVAL, "this timeout is open already");
     struct bk_timeout *timeout = bki_alloc(sizeof *timeout);
     if (!timeout)
         return bk_fail(-ENOMEM, "no memory for a timeout");
@@ -170,4 +176,28 @@ int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit)
     if (r < 0)
         return r;
     return close_scope(&scope, fn(ctx));
+}
+
+int bk_task_wait_for(bk_task *task, int *result, bk_duration limit)
+{
+    struct bk_timeout scope;
+    int own = 0;
+    bool at_once = limit.ns <= 0 && !bk_task_done(task);
+    int r = open_scope(&scope, at_once ? INT64_MAX : bk_time_add(bk_now(), limit).ns);
+    if (r < 0)
+        return r;
+    if (at_once)
+        strike(&scope); /* before a new task takes its first step */
+    bk_task_ref(task);
+    r = close_scope(&scope, bk_task_wait(task, &own));
+    if (r == -ETIMEDOUT && own != -ECANCELED) {
+        /* It ended in its own way although it was told to stop. */
+        r = 0;
+        if (own < 0)
+            bki_error_slot_adopt(&task->error);
+    }
+    if (result && r != -EDEADLK)
+        *result = own;
+    bki_task_unref(task);
+    return r;
 }

@@ -91,6 +91,12 @@ static void give_place(struct bk_group *group)
         bki_grant_all(&group->idle_line, 0);
 }
 
+void bki_group_child_add(struct bk_group *group, struct bk_task *task)
+{
+    task->group = group;
+    bki_list_push_back(&group->children, &task->group_link);
+}
+
 static int start_child(struct bk_group *group, bk_task **out, struct bki_task_spec *spec)
 {
     if (group->cancelled)
@@ -102,40 +108,24 @@ static int start_child(struct bk_group *group, bk_task **out, struct bki_task_sp
         give_place(group);
         return bk_fail(-ECANCELED, "the group has been cancelled");
     }
-    struct bk_task *task = NULL;
-    r = bki_task_start(&task, spec);
-    if (r < 0) {
+    spec->group = group;
+    r = bki_task_start(out, spec);
+    if (r < 0)
         give_place(group);
-        return r;
-    }
-    task->group = group;
-    bki_list_push_back(&group->children, &task->group_link);
-    if (out)
-        *out = task;
-    else
-        task->refs--;
-    return 0;
-}
-
-static void apply_opts(struct bki_task_spec *spec, const bk_task_opts *opts)
-{
-    if (opts) {
-        spec->name = opts->name;
-        spec->stack_size = opts->stack_size;
-    }
+    return r;
 }
 
 int bk_group_go(bk_group *group, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 {
     struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
-    apply_opts(&spec, opts);
+    bki_task_spec_apply(&spec, opts);
     return start_child(group, NULL, &spec);
 }
 
 int bk_group_go_task(bk_group *group, bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 {
     struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
-    apply_opts(&spec, opts);
+    bki_task_spec_apply(&spec, opts);
     return start_child(group, out, &spec);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Groups and gather: limits, failures, cancels, messages, who waits for whom. */
+#include <beck/gather.h>
 #include <beck/group.h>
 
 #include "tests/trace.h"

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 #include <beck/error.h>
+#include <beck/gather.h>
 #include <beck/group.h>
 #include <beck/run.h>
 #include <beck/task.h>
@@ -85,6 +86,7 @@ struct bk_task {
     bool cancel_seen;  /* a suspending call has returned -ECANCELED since the last request */
     bool has_msg;      /* the body is msg_fn(ctx, &msg) */
     bool was_observed; /* somebody waited for it or read its result: its failure is seen */
+    bool counted;      /* already met, while a list of tasks is gone through */
     struct bki_cancel_frame *cancel_frame; /* innermost: what bki_check_cancel looks at */
     struct bki_cancel_frame cancel_root;
     const struct bki_wait_kind *wait_kind;
@@ -101,7 +103,7 @@ struct bk_task {
     void *ctx;
     bk_msg *msg;
     struct bki_list all_link; /* loop->tasks, in order of creation */
-    struct bki_list joiners;  /* bki_waiters in bk_task_wait */
+    struct bki_list joiners;  /* bki_waiters in bk_task_wait, and bki_watches */
     struct bk_group *group;   /* the group it is a child of, NULL when free-standing */
     struct bki_list group_link;
     unsigned n_cancel;      /* bk_cancelling */
@@ -119,6 +121,7 @@ struct bk_loop {
     struct bk_task *current;
     struct bki_runnable *ready_head, *ready_tail;
     int budget;         /* switches left before the scheduler looks at the world */
+    unsigned n_starting; /* eager tasks in their first step: whoever started them runs next */
     bool shutting_down; /* tasks are cancelled before their first step */
     bool closing;       /* nothing can be started any more */
     int64_t now_ns;     /* the clock at the start of this turn; bki_clock_ns for the exact time */
@@ -240,6 +243,18 @@ void bki_grant(struct bki_waiter *w, int result);
 struct bki_waiter *bki_grant_first(struct bki_list *line, int result);
 void bki_grant_all(struct bki_list *line, int result);
 
+/* A place in a task's joiners that wakes nobody: as the task ends (its result is set, its state is
+ * not yet BKI_DONE), the watch is taken out and ended is called, which must not suspend. */
+struct bki_watch {
+    struct bki_waiter w; /* w.task is NULL */
+    void (*ended)(struct bki_watch *watch, struct bk_task *task);
+};
+/* task must not have ended. */
+void bki_watch_start(struct bki_watch *watch, struct bk_task *task,
+                     void (*ended)(struct bki_watch *watch, struct bk_task *task));
+/* Fine when it was never started, or has told of the end. */
+void bki_watch_stop(struct bki_watch *watch);
+
 /* The loop's clock, exact: real or virtual. */
 int64_t bki_clock_ns(const struct bk_loop *loop);
 
@@ -265,8 +280,19 @@ struct bki_task_spec {
     struct bk_group *group;
     const char *name;
     size_t stack_size;
+    bool eager;
     const void *site;
 };
+/* What the public options say. */
+static inline void bki_task_spec_apply(struct bki_task_spec *spec, const bk_task_opts *opts)
+{
+    if (opts) {
+        spec->name = opts->name;
+        spec->stack_size = opts->stack_size;
+        spec->eager = opts->eager;
+    }
+}
+/* *out is filled before an eager task runs. */
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
 void bki_task_unref(struct bk_task *task);
 /* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed,

@@ -291,13 +291,19 @@ void bki_sched_drain(struct bk_loop *loop)
 /* Runs what is ready, in order, until nothing is or the budget is used up. */
 static void run_ready(struct bk_loop *loop)
 {
-    struct bk_task *next;
     do {
-        run_calls(loop);
-        next = bki_ready_take(loop);
+        struct bk_task *next;
+        if (loop->n_starting == 0) {
+            run_calls(loop);
+            next = bki_ready_take(loop);
+        } else {
+            /* An eager task's first wait used the budget up: first, who started it goes on. */
+            next = bki_container(loop->ready_head, struct bk_task, run);
+            loop->ready_head = next->run.next;
+        }
         if (next != &loop->scheduler)
             bki_hand_over(loop, &loop->scheduler, next, false);
-    } while (loop->ready_head && loop->budget > 0);
+    } while (loop->n_starting > 0 || (loop->ready_head && loop->budget > 0));
 }
 
 void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop))

@@ -23,6 +23,15 @@ static inline void bki_ready_push(struct bk_loop *loop, struct bki_runnable *r)
     loop->ready_tail = r;
 }
 
+/* The task that starts an eager one goes on as soon as that waits. */
+static inline void bki_ready_push_front(struct bk_loop *loop, struct bki_runnable *r)
+{
+    r->next = loop->ready_head;
+    if (!loop->ready_head)
+        loop->ready_tail = r;
+    loop->ready_head = r;
+}
+
 /* Takes who runs next: a ready task, or the scheduler, who also runs the calls. */
 static inline struct bk_task *bki_ready_take(struct bk_loop *loop)
 {

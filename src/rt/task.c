@@ -42,6 +42,17 @@ static int get_stack(struct bk_loop *loop, size_t size, struct bki_stack **out)
     return *out ? 0 : -ENOMEM;
 }
 
+/* The running task stands first in line while the new one takes its first step. */
+static void run_at_once(struct bk_loop *loop, struct bk_task *task)
+{
+    struct bk_task *self = loop->current;
+    self->state = BKI_READY;
+    bki_ready_push_front(loop, &self->run);
+    loop->n_starting++;
+    bki_hand_over(loop, self, task, false);
+    loop->n_starting--;
+}
+
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
 {
     struct bk_loop *loop = bki_loop;
@@ -76,11 +87,16 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
     bki_list_push_back(&loop->tasks, &task->all_link);
     loop->n_tasks++;
     task->state = BKI_NEW;
-    bki_ready_push(loop, &task->run);
+    if (spec->group)
+        bki_group_child_add(spec->group, task);
     if (__builtin_expect(loop->shutting_down, 0))
         bk_task_cancel(task);
     if (out)
         *out = task;
+    if (spec->eager && loop->current != &loop->scheduler)
+        run_at_once(loop, task);
+    else
+        bki_ready_push(loop, &task->run);
     return 0;
 }
 
@@ -89,10 +105,7 @@ int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
     if (!bki_loop)
         return bk_fail(-EINVAL, "bk_go outside bk_run");
     struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
-    if (opts) {
-        spec.name = opts->name;
-        spec.stack_size = opts->stack_size;
-    }
+    bki_task_spec_apply(&spec, opts);
     return bki_task_start(out, &spec);
 }
 
@@ -143,6 +156,35 @@ void bki_task_report_ended(struct bk_loop *loop)
     }
 }
 
+void bki_watch_start(struct bki_watch *watch, struct bk_task *task,
+                     void (*ended)(struct bki_watch *watch, struct bk_task *task))
+{
+    watch->w.task = NULL;
+    watch->ended = ended;
+    bki_list_push_back(&task->joiners, &watch->w.link);
+}
+
+void bki_watch_stop(struct bki_watch *watch)
+{
+    if (bki_list_linked(&watch->w.link))
+        bki_list_remove(&watch->w.link);
+}
+
+static void tell_joiners(struct bk_task *task)
+{
+    struct bki_list *first;
+    while ((first = bki_list_first(&task->joiners))) {
+        struct bki_waiter *w = bki_container(first, struct bki_waiter, link);
+        if (w->task) {
+            bki_grant(w, 0);
+            continue;
+        }
+        struct bki_watch *watch = bki_container(w, struct bki_watch, w);
+        bki_watch_stop(watch);
+        watch->ended(watch, task);
+    }
+}
+
 static void end_task(struct bk_task *task, int result)
 {
     struct bk_loop *loop = task->loop;
@@ -152,7 +194,7 @@ static void end_task(struct bk_task *task, int result)
     task->result = result;
     bki_list_remove(&task->all_link);
     loop->n_tasks--;
-    bki_grant_all(&task->joiners, 0);
+    tell_joiners(task);
     if (task->group)
         bki_group_child_done(task);
     if (task->refs > 1)
@@ -205,8 +247,7 @@ static int join(struct bk_task *task)
 {
     struct bki_waiter w;
     task->refs++;
-    int r = bki_wait(&task->joiners, &w, &join_kind, task);
-    return r;
+    return bki_wait(&task->joiners, &w, &join_kind, task);
 }
 
 int bk_task_wait_shielded(bk_task *task, int *result)
@@ -331,4 +372,15 @@ bk_task *bk_task_current(void)
 size_t bk_task_count(void)
 {
     return bki_loop ? bki_loop->n_tasks : 0;
+}
+
+size_t bk_task_list(bk_task *tasks[], size_t max)
+{
+    size_t n = 0;
+    if (!bki_loop)
+        return 0;
+    struct bki_list *all = &bki_loop->tasks;
+    for (struct bki_list *l = bki_list_first(all); l && n < max; l = bki_list_next(all, l))
+        tasks[n++] = bk_task_ref(bki_container(l, struct bk_task, all_link));
+    return n;
 }

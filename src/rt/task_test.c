@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Tasks: order of starting, waiting, results, cancellation, failures nobody saw.  Where a test
- * mirrors one of CPython's asyncio traces, its name says so (t05...). */
+ * Tasks: order of starting, waiting, results, cancellation, failures nobody saw. */
+#include <beck/gather.h>
 #include <beck/group.h>
 
-#include "tests/trace.h"
+#include "tests/run_helper.h"
 
 static int say_c(void *ctx)
 {
@@ -21,7 +21,7 @@ static int t05_main(void *ctx)
     return 0;
 }
 
-static void t05_task_starts_next_iteration(void)
+static void C033_T1_a_task_starts_at_the_next_suspension(void)
 {
     CHECK_EQ(trace_run(t05_main, NULL), 0);
     CHECK_STR(trace_text(), "a c b");
@@ -44,7 +44,7 @@ static int t06_main(void *ctx)
     return bk_gather(calls, 2, NULL);
 }
 
-static void t06_two_tasks_interleave_at_sleep0(void)
+static void C035_T7_two_tasks_alternate_when_they_yield(void)
 {
     CHECK_EQ(trace_run(t06_main, NULL), 0);
     CHECK_STR(trace_text(), "a0 b0 a1 b1 a2 b2");
@@ -70,7 +70,7 @@ static int t12_main(void *ctx)
     return 0;
 }
 
-static void t12_cancel_before_start_never_runs_body(void)
+static void C036_T4_cancelled_before_it_starts_the_body_never_runs(void)
 {
     CHECK_EQ(trace_run(t12_main, NULL), 0);
     CHECK_STR(trace_text(), "1 0 cancelled 1");
@@ -103,13 +103,14 @@ static int t13_main(void *ctx)
     return 0;
 }
 
-static void t13_cancel_delivered_at_await_and_finally_runs(void)
+static void C037_T3_a_cancel_is_told_where_the_task_waits_and_cleanup_runs(void)
 {
     CHECK_EQ(trace_run(t13_main, NULL), 0);
     CHECK_STR(trace_text(), "s req ce fin got");
 }
 
-/* Level-triggered: the cancel stays until the task takes it back. */
+/* asyncio tells of a cancel once, by an exception that cannot be overlooked.  A return code can:
+ * so the cancel stays until the task takes it back (docs/adr/0004). */
 static int t14_body(void *ctx)
 {
     (void)ctx;
@@ -136,7 +137,7 @@ static int t14_main(void *ctx)
     return 0;
 }
 
-static void cancel_is_level_triggered_until_uncancel(void)
+static void C038_C099_T5_N3_differs_a_cancel_is_told_until_uncancel(void)
 {
     CHECK_EQ(trace_run(t14_main, NULL), 0);
     CHECK_STR(trace_text(), "swallow still 1 works 7 0");
@@ -170,13 +171,13 @@ static int run_and_tell_cancelled(void *ctx)
     return 0;
 }
 
-static void t16_self_cancel_raises_at_next_await(void)
+static void C040_T3_a_cancel_of_oneself_is_told_at_the_next_suspension(void)
 {
     CHECK_EQ(trace_run(run_and_tell_cancelled, NULL), 0);
     CHECK_STR(trace_text(), "still ce 1");
 }
 
-static void t17_self_cancel_then_return_is_cancelled(void)
+static void C040_T4_a_cancel_of_oneself_just_before_the_end(void)
 {
     CHECK_EQ(trace_run(run_and_tell_cancelled, (void *)1), 0);
     CHECK_STR(trace_text(), "1");
@@ -216,7 +217,7 @@ static int t18_main(void *ctx)
     return 0;
 }
 
-static void t18_cancel_awaiting_task_cancels_the_awaited_task(void)
+static void C041_T3_cancelling_a_waiter_cancels_what_it_waits_for(void)
 {
     CHECK_EQ(trace_run(t18_main, NULL), 0);
     CHECK_STR(trace_text(), "inner outer 11");
@@ -254,12 +255,13 @@ static int shield_main(void *ctx)
     return 0;
 }
 
-static void shielded_wait_leaves_the_task_running(void)
+static void C041_C085_T8_a_shielded_wait_leaves_the_task_running(void)
 {
     CHECK_EQ(trace_run(shield_main, NULL), 0);
     CHECK_STR(trace_text(), "ce 99 42");
 }
 
+/* In asyncio the cleanup of a cancelled task simply awaits; here it asks for a shield. */
 static int cleanup(void *ctx)
 {
     (void)ctx;
@@ -291,7 +293,7 @@ static int t21_main(void *ctx)
     return 0;
 }
 
-static void t21_cleanup_may_wait_inside_a_shield(void)
+static void C044_C100_differs_cleanup_waits_inside_a_shield(void)
 {
     CHECK_EQ(trace_run(t21_main, NULL), 0);
     CHECK_STR(trace_text(), "f1 f2 cancelled 1");
@@ -303,7 +305,7 @@ static int self_wait(void *ctx)
     return bk_task_wait(bk_task_current(), NULL);
 }
 
-static void waiting_for_oneself_is_an_error(void)
+static void C047_waiting_for_oneself_is_an_error(void)
 {
     CHECK_EQ(trace_run(self_wait, NULL), -EDEADLK);
     CHECK_STR(bk_errmsg(), "a task waited for itself");
@@ -334,7 +336,7 @@ static void count_report(void *ctx, const bk_error_report *report)
     trace("report:%s:%s", report->task, report->detail);
 }
 
-static void a_failure_nobody_saw_is_reported(void)
+static void N4_a_failure_nobody_saw_is_reported(void)
 {
     bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = count_report};
     trace_reset();
@@ -354,7 +356,7 @@ static int hold_a_failure(void *ctx)
     return 0;
 }
 
-static void a_failure_is_reported_though_its_handle_is_held(void)
+static void C048_N4_a_failure_is_reported_though_its_handle_is_held(void)
 {
     bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = count_report};
     bk_task *t = NULL;
@@ -384,31 +386,6 @@ static void the_detail_is_never_that_of_an_older_failure(void)
     CHECK_STR(bk_errmsg(), "");
 }
 
-static int wait_conditions(void *ctx)
-{
-    (void)ctx;
-    bk_task *t[3] = {NULL};
-    bk_go(&t[0], slow_answer, NULL, NULL);
-    bk_go(&t[1], fails, NULL, NULL);
-    bk_go(&t[2], t18_inner, NULL, NULL);
-    trace("%d", bk_wait(t, 3, BK_FIRST_COMPLETED, bk_forever()));
-    trace("%d", bk_wait(t, 3, BK_FIRST_ERROR, bk_forever()));
-    trace("%d", bk_wait(t, 3, BK_ALL_COMPLETED, bk_ms(100)));
-    trace("%d", bk_wait(t, 2, BK_ALL_COMPLETED, bk_forever()));
-    trace("%d", bk_wait(t, 0, BK_ALL_COMPLETED, bk_forever()) == -EINVAL);
-    for (int i = 0; i < 3; i++) {
-        bk_task_result(t[i]);
-        bk_task_free(&t[i]);
-    }
-    return 0;
-}
-
-static void wait_until_first_all_or_the_limit(void)
-{
-    CHECK_EQ(trace_run(wait_conditions, NULL), 0);
-    CHECK_STR(trace_text(), "1 1 2 2 1 inner");
-}
-
 static int names(void *ctx)
 {
     (void)ctx;
@@ -421,21 +398,62 @@ static int names(void *ctx)
     return 0;
 }
 
-static void tasks_are_named_after_their_function(void)
+static void C055_T1_tasks_are_named_after_their_function(void)
 {
     CHECK_EQ(trace_run(names, NULL), 0);
     CHECK_STR(trace_text(), "main slow_answer renamed 2");
 }
 
-CHECK_MAIN(TEST(t05_task_starts_next_iteration), TEST(t06_two_tasks_interleave_at_sleep0),
-           TEST(t12_cancel_before_start_never_runs_body),
-           TEST(t13_cancel_delivered_at_await_and_finally_runs),
-           TEST(cancel_is_level_triggered_until_uncancel),
-           TEST(t16_self_cancel_raises_at_next_await),
-           TEST(t17_self_cancel_then_return_is_cancelled),
-           TEST(t18_cancel_awaiting_task_cancels_the_awaited_task),
-           TEST(shielded_wait_leaves_the_task_running), TEST(t21_cleanup_may_wait_inside_a_shield),
-           TEST(waiting_for_oneself_is_an_error), TEST(a_failure_nobody_saw_is_reported),
-           TEST(a_failure_is_reported_though_its_handle_is_held),
+static int list_inner(void *ctx)
+{
+    return bk_sleep(bk_ms((int)(intptr_t)ctx));
+}
+
+LOOP_TEST(C050_T16_all_tasks_are_listed_oldest_first_without_the_ended)
+{
+    bk_task *a = start(list_inner, (void *)10), *b = start(list_inner, (void *)20);
+    bk_task *ended = start(slow_answer, NULL), *list[8] = {NULL};
+    bk_task_cancel(ended);
+    let_run(1);
+    CHECK(bk_task_done(ended));
+    CHECK_EQ(bk_task_count(), 3);
+    CHECK_EQ(bk_task_list(list, 8), 3);
+    CHECK(list[0] == bk_task_current() && list[1] == a && list[2] == b);
+    for (int i = 0; i < 3; i++)
+        bk_task_free(&list[i]);
+    CHECK_EQ(bk_task_list(list, 2), 2); /* the first ones */
+    CHECK(list[1] == a);
+    /* A snapshot: the handles stay good whatever becomes of the tasks. */
+    bk_task_free(&a);
+    CHECK_EQ(finish(&b), 0);
+    CHECK(bk_task_done(list[1]));
+    bk_task_free(&list[0]);
+    bk_task_free(&list[1]);
+    bk_task_free(&ended);
+    CHECK_EQ(bk_task_list(list, 8), 1);
+    bk_task_free(&list[0]);
+}
+
+static void T16_outside_a_run_there_is_no_task(void)
+{
+    CHECK(bk_task_current() == NULL);
+    CHECK_EQ(bk_task_list(NULL, 0), 0);
+    CHECK_EQ(bk_task_count(), 0);
+}
+
+CHECK_MAIN(TEST(C033_T1_a_task_starts_at_the_next_suspension),
+           TEST(C035_T7_two_tasks_alternate_when_they_yield),
+           TEST(C036_T4_cancelled_before_it_starts_the_body_never_runs),
+           TEST(C037_T3_a_cancel_is_told_where_the_task_waits_and_cleanup_runs),
+           TEST(C038_C099_T5_N3_differs_a_cancel_is_told_until_uncancel),
+           TEST(C040_T3_a_cancel_of_oneself_is_told_at_the_next_suspension),
+           TEST(C040_T4_a_cancel_of_oneself_just_before_the_end),
+           TEST(C041_T3_cancelling_a_waiter_cancels_what_it_waits_for),
+           TEST(C041_C085_T8_a_shielded_wait_leaves_the_task_running),
+           TEST(C044_C100_differs_cleanup_waits_inside_a_shield),
+           TEST(C047_waiting_for_oneself_is_an_error), TEST(N4_a_failure_nobody_saw_is_reported),
+           TEST(C048_N4_a_failure_is_reported_though_its_handle_is_held),
            TEST(the_detail_is_never_that_of_an_older_failure),
-           TEST(wait_until_first_all_or_the_limit), TEST(tasks_are_named_after_their_function))
+           TEST(C055_T1_tasks_are_named_after_their_function),
+           TEST(C050_T16_all_tasks_are_listed_oldest_first_without_the_ended),
+           TEST(T16_outside_a_run_there_is_no_task))

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * Several at once: gather, wait, as_completed.
+ *
+ * bk_gather runs functions as tasks and waits for all of them: nothing of it is left when it
+ * returns.  The others wait for tasks that exist already, and leave those that have not ended
+ * running.  Tasks given to them may be named twice, which counts once; their handles stay the
+ * caller's.  Everything here is for the loop thread. */
+#ifndef BECK_GATHER_H
+#define BECK_GATHER_H
+
+#include <beck/task.h>
+
+BK_BEGIN_DECLS
+
+/* One piece of work for bk_gather. */
+typedef struct bk_call {
+    bk_fn *fn;
+    void *ctx;
+    const char *name; /* NULL: the function's name */
+    int result;       /* filled */
+} bk_call;
+
+typedef struct bk_gather_opts {
+    bool collect; /* a failure is a result like others: go on, return 0, look at each */
+} bk_gather_opts;
+
+/* Runs every call as a task of its own, at the same time, and waits for all of them; results are in
+ * calls[i].result.  When one fails, the others are cancelled and waited for.
+ * Returns 0; the first failure (with collect: 0 even then); -ECANCELED when the caller was
+ * cancelled (so were the calls); -ENOMEM. */
+BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
+
+/* Waits until all of these tasks have ended, or (without collect) one has failed, -ECANCELED
+ * included: the others run on.  Look at bk_task_result of each afterwards.
+ * Returns 0; the first failure, whose text is in bk_errmsg; -ECANCELED when the caller was
+ * cancelled: then every task was cancelled too, and has ended (with collect as well); -ENOMEM.
+ * asyncio.gather. */
+BK_API int bk_gather_tasks(bk_task *const tasks[], size_t n, const bk_gather_opts *opts);
+
+enum bk_wait_until { BK_ALL_COMPLETED, BK_FIRST_COMPLETED, BK_FIRST_ERROR };
+
+/* Waits for tasks without cancelling or failing with them: until all have ended, one has, or one
+ * has failed (cancelled ones do not count), or the limit has passed (bk_forever() for none).  Look
+ * at bk_task_done of each afterwards. Returns how many have ended; -ECANCELED (the tasks run on);
+ * -EINVAL when n is 0; -ENOMEM. */
+BK_API int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit);
+
+/* Tasks one by one as they end:
+ *
+ *     bk_as_completed *ended = NULL;
+ *     size_t i;
+ *     int r = bk_as_completed_new(&ended, tasks, n, bk_seconds(10));
+ *     while (r >= 0 && (r = bk_as_completed_next(ended, &i)) > 0)
+ *         use(i, bk_task_result(tasks[i]));
+ *     bk_as_completed_free(&ended);
+ *
+ * limit counts from here, for all of them together (bk_forever() for none).  tasks[] is read only
+ * now.  Does not suspend.  Errors: -ENOMEM. */
+typedef struct bk_as_completed bk_as_completed;
+BK_API int bk_as_completed_new(bk_as_completed **out, bk_task *const tasks[], size_t n,
+                               bk_duration limit);
+/* Frees it and empties *completed; the tasks run on.  Whoever waits in next gets -BK_ECLOSED. */
+BK_API void bk_as_completed_free(bk_as_completed **completed);
+/* Suspends until the next task has ended, unless one has already, and puts its place in tasks[]
+ * into *index.  Several tasks may call it: each ended task goes to one of them.
+ * Returns 1; 0 when all have been told; -ETIMEDOUT when the limit has passed (the others are left
+ * running, and never told); -ECANCELED (nothing is skipped: call it again); -BK_ECLOSED. */
+BK_API int bk_as_completed_next(bk_as_completed *completed, size_t *index);
+
+BK_END_DECLS
+#endif
