@@ -20,7 +20,8 @@ BK_BEGIN_DECLS
     X(BK_EFORMAT, 4103, "malformed data")                                                          \
     X(BK_EURL, 4104, "not a usable URL")                                                           \
     X(BK_EUNSUPPORTED, 4105, "not supported by this build")                                        \
-    X(BK_EINTERRUPTED, 4106, "stopped by a signal")
+    X(BK_EINTERRUPTED, 4106, "stopped by a signal")                                                \
+    X(BK_EBROKEN, 4107, "the barrier is broken")
 
 #define BK_ERROR_ENUM(name, number, text) name = number,
 enum bk_error { BK_ERRORS(BK_ERROR_ENUM) BK_ERROR_LAST };

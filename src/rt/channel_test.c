@@ -117,7 +117,7 @@ LOOP_TEST(test_no_message)
     bk_channel_free(&c);
 }
 
-LOOP_TEST(test_receivers_in_order)
+LOOP_TEST(N6_test_receivers_in_order)
 {
     bk_channel *c = channel_of(2);
     struct call r1 = {.channel = c}, r2 = {.channel = c};
@@ -359,12 +359,12 @@ static void threads_and_loops(size_t limit)
         CHECK_EQ(atomic_load(&net.seen[i]), 1);
 }
 
-static void test_threads_and_loops(void)
+static void N5_test_threads_and_loops(void)
 {
     threads_and_loops(64);
 }
 
-static void test_threads_and_loops_limit_1(void)
+static void N5_test_threads_and_loops_limit_1(void)
 {
     threads_and_loops(1);
 }
@@ -451,9 +451,9 @@ static void test_out_of_memory(void)
     CHECK(alloc_sweep(make_one, NULL) > 3);
 }
 
-CHECK_MAIN(TEST(test_limits), TEST(test_no_message), TEST(test_receivers_in_order),
+CHECK_MAIN(TEST(test_limits), TEST(test_no_message), TEST(N6_test_receivers_in_order),
            TEST(test_senders_in_order), TEST(test_close), TEST(test_free_wakes_waiters),
            TEST(test_recv_then_cancel), TEST(test_cancel_then_recv),
-           TEST(test_cancel_leaves_the_line), TEST(test_timeout), TEST(test_threads_and_loops),
-           TEST(test_threads_and_loops_limit_1), TEST(test_cancel_against_a_sending_thread),
+           TEST(test_cancel_leaves_the_line), TEST(test_timeout), TEST(N5_test_threads_and_loops),
+           TEST(N5_test_threads_and_loops_limit_1), TEST(test_cancel_against_a_sending_thread),
            TEST(test_out_of_memory))

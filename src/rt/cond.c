@@ -8,6 +8,7 @@
 /* A wait looks at the condition and at the lock again after it was woken, so it keeps both in
  * memory. */
 struct bk_cond {
+    struct bki_owner owner;
     struct bki_list waiters;
     struct bk_lock *lock;
     unsigned refs; /* the owner's, and one for each wait */
@@ -27,6 +28,7 @@ int bk_cond_new(bk_cond **out, bk_lock *lock, const char *name)
     struct bk_cond *cond = bki_zalloc(sizeof *cond);
     if (!cond)
         return bk_fail(-ENOMEM, "no memory for a condition");
+    bki_owner_init(&cond->owner);
     bki_list_init(&cond->waiters);
     cond->lock = lock;
     lock->refs++;
@@ -48,7 +50,7 @@ void bk_cond_free(bk_cond **cond)
 {
     struct bk_cond *c = *cond;
     *cond = NULL;
-    if (!c)
+    if (!c || bki_owner_refuse_free(&c->owner, "condition"))
         return;
     bki_grant_all(&c->waiters, -BK_ECLOSED);
     cond_unref(c);
@@ -56,16 +58,17 @@ void bk_cond_free(bk_cond **cond)
 
 static int check_lock(const struct bk_cond *cond)
 {
+    int r = bki_owner_check(&cond->lock->owner, "lock");
+    if (r < 0)
+        return r;
     if (!bki_lock_is_mine(cond->lock))
         return bk_fail(-EPERM, "the caller does not hold the condition's lock");
-    if (bki_line_is_foreign(&cond->waiters) || bki_line_is_foreign(&cond->lock->waiters))
-        return bki_fail_foreign("condition");
     return 0;
 }
 
 int bk_cond_wait(bk_cond *cond)
 {
-    int r = bki_check_cancel();
+    int r = bki_owner_check_wait(&cond->owner, "condition");
     if (r < 0 || (r = check_lock(cond)) < 0)
         return r;
     cond->refs++;
@@ -83,10 +86,20 @@ int bk_cond_wait(bk_cond *cond)
     return locked < 0 ? bki_fail_freed(locked, "lock") : bki_fail_freed(r, "condition");
 }
 
+int bk_cond_wait_for(bk_cond *cond, bool (*predicate)(void *ctx), void *ctx)
+{
+    int r = bki_owner_check_wait(&cond->owner, "condition");
+    if (r == 0)
+        r = check_lock(cond);
+    while (r == 0 && !predicate(ctx))
+        r = bk_cond_wait(cond);
+    return r;
+}
+
 int bk_cond_notify(bk_cond *cond, size_t n)
 {
-    int r = check_lock(cond);
-    if (r < 0)
+    int r = bki_owner_check(&cond->owner, "condition");
+    if (r < 0 || (r = check_lock(cond)) < 0)
         return r;
     while (n-- > 0 && bki_grant_first(&cond->waiters, 0))
         ;

@@ -44,7 +44,7 @@ static int wait_for_it(void *ctx)
     return r;
 }
 
-LOOP_TEST(test_wait)
+LOOP_TEST(C108_S3_test_wait)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -80,7 +80,7 @@ LOOP_TEST(test_wait)
     teardown(&s);
 }
 
-LOOP_TEST(test_wait_cancel)
+LOOP_TEST(C109_S3_test_wait_cancel)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -96,7 +96,7 @@ LOOP_TEST(test_wait_cancel)
 
 /* The lock is contested when the cancel comes, and a second cancel comes while the waiter queues
  * for it. */
-LOOP_TEST(test_wait_cancel_contested)
+LOOP_TEST(C109_S3_test_wait_cancel_contested)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -116,7 +116,7 @@ LOOP_TEST(test_wait_cancel_contested)
     teardown(&s);
 }
 
-LOOP_TEST(test_wait_cancel_after_notify)
+LOOP_TEST(C110_S3_test_wait_cancel_after_notify)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -134,7 +134,7 @@ LOOP_TEST(test_wait_cancel_after_notify)
     teardown(&s);
 }
 
-LOOP_TEST(test_wait_unacquired)
+LOOP_TEST(C108_S3_test_wait_unacquired)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -142,7 +142,7 @@ LOOP_TEST(test_wait_unacquired)
     teardown(&s);
 }
 
-LOOP_TEST(test_notify_unacquired)
+LOOP_TEST(C108_S3_test_notify_unacquired)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -151,7 +151,7 @@ LOOP_TEST(test_notify_unacquired)
     teardown(&s);
 }
 
-LOOP_TEST(test_notify)
+LOOP_TEST(C108_S3_N6_test_notify)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -176,7 +176,7 @@ LOOP_TEST(test_notify)
     teardown(&s);
 }
 
-LOOP_TEST(test_notify_all)
+LOOP_TEST(C108_S3_test_notify_all)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -195,6 +195,81 @@ LOOP_TEST(test_notify_all)
 static int timed_wait(void *ctx)
 {
     return bk_cond_wait(ctx);
+}
+
+static bool state_is_three(void *ctx)
+{
+    struct shared *s = ctx;
+    trace("?");
+    return s->state == 3;
+}
+
+static int wait_for_three(void *ctx)
+{
+    struct shared *s = ctx;
+    int r = bk_lock_acquire(s->lock);
+    if (r < 0)
+        return r;
+    r = bk_cond_wait_for(s->cond, state_is_three, s);
+    trace("%d", r);
+    bk_lock_release(s->lock);
+    return r;
+}
+
+static void next_state(struct shared *s)
+{
+    bk_lock_acquire(s->lock);
+    s->state++;
+    bk_cond_notify_all(s->cond);
+    bk_lock_release(s->lock);
+    let_run(2);
+}
+
+LOOP_TEST(C111_S3_wait_for_a_predicate_survives_vain_notifies)
+{
+    struct shared s;
+    CHECK_EQ(setup(&s), 0);
+    bk_task *t = start(wait_for_three, &s);
+    let_run(1);
+    next_state(&s);
+    next_state(&s);
+    CHECK(!bk_task_done(t));
+    next_state(&s);
+    CHECK_EQ(finish(&t), 0);
+    CHECK_STR(trace_text(), "? ? ? ? 0");
+    CHECK_EQ(wait_for_three(&s), 0); /* true at once: no suspension */
+    CHECK_STR(trace_text(), "? ? ? ? 0 ? 0");
+    s.state = 0;
+    t = start(wait_for_three, &s);
+    let_run(1);
+    bk_task_cancel(t);
+    CHECK_EQ(finish(&t), -ECANCELED);
+    CHECK(!bk_lock_held(s.lock));
+    CHECK_EQ(bk_cond_wait_for(s.cond, state_is_three, &s), -EPERM);
+    CHECK_STR(bk_errmsg(), "the caller does not hold the condition's lock");
+    teardown(&s);
+}
+
+LOOP_TEST(S3_two_conditions_share_a_lock)
+{
+    struct shared s;
+    bk_cond *other = NULL;
+    CHECK_EQ(setup(&s), 0);
+    CHECK_EQ(bk_cond_new(&other, s.lock, "other"), 0);
+    struct user u1 = {&s, 1, true};
+    bk_task *t1 = start(wait_for_it, &u1);
+    let_run(1);
+    CHECK_EQ(bk_lock_acquire(s.lock), 0);
+    CHECK_EQ(bk_cond_notify_all(other), 0);
+    CHECK_EQ(bk_lock_release(s.lock), 0);
+    let_run(2);
+    CHECK(!bk_task_done(t1));
+    CHECK_EQ(bk_lock_acquire(s.lock), 0);
+    CHECK_EQ(bk_cond_notify_all(s.cond), 0);
+    CHECK_EQ(bk_lock_release(s.lock), 0);
+    CHECK_EQ(finish(&t1), 0);
+    bk_cond_free(&other);
+    teardown(&s);
 }
 
 LOOP_TEST(test_timeout_in_block)
@@ -244,18 +319,18 @@ static void cancelled_wakeup(bool relocking)
     teardown(&s);
 }
 
-LOOP_TEST(test_cancelled_wakeup)
+LOOP_TEST(C110_S3_test_cancelled_wakeup)
 {
     cancelled_wakeup(false);
 }
 
-LOOP_TEST(test_cancelled_wakeup_relock)
+LOOP_TEST(C110_S3_test_cancelled_wakeup_relock)
 {
     cancelled_wakeup(true);
 }
 
 /* Cancelled first, notified later in the same turn. */
-LOOP_TEST(test_notify_after_cancel)
+LOOP_TEST(C110_S3_test_notify_after_cancel)
 {
     struct shared s;
     CHECK_EQ(setup(&s), 0);
@@ -355,10 +430,13 @@ static void test_out_of_memory(void)
     CHECK_EQ(alloc_sweep(make_one, NULL), 2);
 }
 
-CHECK_MAIN(TEST(test_wait), TEST(test_wait_cancel), TEST(test_wait_cancel_contested),
-           TEST(test_wait_cancel_after_notify), TEST(test_wait_unacquired),
-           TEST(test_notify_unacquired), TEST(test_notify), TEST(test_notify_all),
-           TEST(test_timeout_in_block), TEST(test_cancelled_wakeup),
-           TEST(test_cancelled_wakeup_relock), TEST(test_notify_after_cancel),
-           TEST(test_free_wakes_waiters), TEST(test_free_both),
-           TEST(test_free_both_while_relocking), TEST(test_dump), TEST(test_out_of_memory))
+CHECK_MAIN(TEST(C108_S3_test_wait), TEST(C109_S3_test_wait_cancel),
+           TEST(C109_S3_test_wait_cancel_contested), TEST(C110_S3_test_wait_cancel_after_notify),
+           TEST(C108_S3_test_wait_unacquired), TEST(C108_S3_test_notify_unacquired),
+           TEST(C108_S3_N6_test_notify), TEST(C108_S3_test_notify_all),
+           TEST(C111_S3_wait_for_a_predicate_survives_vain_notifies),
+           TEST(S3_two_conditions_share_a_lock), TEST(test_timeout_in_block),
+           TEST(C110_S3_test_cancelled_wakeup), TEST(C110_S3_test_cancelled_wakeup_relock),
+           TEST(C110_S3_test_notify_after_cancel), TEST(test_free_wakes_waiters),
+           TEST(test_free_both), TEST(test_free_both_while_relocking), TEST(test_dump),
+           TEST(test_out_of_memory))

@@ -6,6 +6,7 @@
 #include "rt/sync.h"
 
 struct bk_event {
+    struct bki_owner owner;
     struct bki_list waiters;
     bool set;
     char name[BKI_NAME_MAX];
@@ -24,6 +25,7 @@ int bk_event_new(bk_event **out, const char *name)
     struct bk_event *event = bki_zalloc(sizeof *event);
     if (!event)
         return bk_fail(-ENOMEM, "no memory for an event");
+    bki_owner_init(&event->owner);
     bki_list_init(&event->waiters);
     bki_name_set(event->name, name);
     *out = event;
@@ -34,21 +36,28 @@ void bk_event_free(bk_event **event)
 {
     struct bk_event *e = *event;
     *event = NULL;
-    if (!e)
+    if (!e || bki_owner_refuse_free(&e->owner, "event"))
         return;
     bki_grant_all(&e->waiters, -BK_ECLOSED);
     bki_free(e);
 }
 
-void bk_event_set(bk_event *event)
+int bk_event_set(bk_event *event)
 {
+    int r = bki_owner_check(&event->owner, "event");
+    if (r < 0)
+        return r;
     event->set = true;
     bki_grant_all(&event->waiters, 0);
+    return 0;
 }
 
-void bk_event_clear(bk_event *event)
+int bk_event_clear(bk_event *event)
 {
-    event->set = false;
+    int r = bki_owner_check(&event->owner, "event");
+    if (r == 0)
+        event->set = false;
+    return r;
 }
 
 bool bk_event_is_set(const bk_event *event)
@@ -58,11 +67,9 @@ bool bk_event_is_set(const bk_event *event)
 
 int bk_event_wait(bk_event *event)
 {
-    int r = bki_check_cancel();
+    int r = bki_owner_check_wait(&event->owner, "event");
     if (r < 0 || event->set)
         return r;
-    if (bki_line_is_foreign(&event->waiters))
-        return bki_fail_foreign("event");
     struct bki_waiter w;
     r = bki_wait(&event->waiters, &w, &event_kind, event);
     /* The wake-up took nothing away from anybody: a cancel of the same turn shows at once. */

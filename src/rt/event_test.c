@@ -19,7 +19,7 @@ static int wait_for_it(void *ctx)
     return r;
 }
 
-LOOP_TEST(test_wait)
+LOOP_TEST(C107_S2_N6_test_wait)
 {
     bk_event *event = NULL;
     CHECK_EQ(bk_event_new(&event, NULL), 0);
@@ -47,7 +47,7 @@ static int say(void *ctx)
 }
 
 /* Neither suspends. */
-LOOP_TEST(test_wait_on_set)
+LOOP_TEST(C107_S2_test_wait_on_set)
 {
     bk_event *event = NULL;
     CHECK_EQ(bk_event_new(&event, "ready"), 0);
@@ -63,7 +63,7 @@ LOOP_TEST(test_wait_on_set)
     bk_event_free(&event);
 }
 
-LOOP_TEST(test_wait_cancel)
+LOOP_TEST(S2_test_wait_cancel)
 {
     bk_event *event = NULL;
     CHECK_EQ(bk_event_new(&event, NULL), 0);
@@ -78,7 +78,7 @@ LOOP_TEST(test_wait_cancel)
     bk_event_free(&event);
 }
 
-LOOP_TEST(test_clear)
+LOOP_TEST(S2_test_clear)
 {
     bk_event *event = NULL;
     CHECK_EQ(bk_event_new(&event, NULL), 0);
@@ -90,7 +90,7 @@ LOOP_TEST(test_clear)
     bk_event_free(&event);
 }
 
-LOOP_TEST(test_clear_with_waiters)
+LOOP_TEST(C107_S2_test_clear_with_waiters)
 {
     bk_event *event = NULL;
     CHECK_EQ(bk_event_new(&event, NULL), 0);
@@ -211,7 +211,7 @@ static void test_out_of_memory(void)
     CHECK_EQ(alloc_sweep(make_one, NULL), 1);
 }
 
-CHECK_MAIN(TEST(test_wait), TEST(test_wait_on_set), TEST(test_wait_cancel), TEST(test_clear),
-           TEST(test_clear_with_waiters), TEST(test_cancel_before_set),
+CHECK_MAIN(TEST(C107_S2_N6_test_wait), TEST(C107_S2_test_wait_on_set), TEST(S2_test_wait_cancel),
+           TEST(S2_test_clear), TEST(C107_S2_test_clear_with_waiters), TEST(test_cancel_before_set),
            TEST(test_set_before_cancel), TEST(test_free_wakes_waiters), TEST(test_set_and_free),
            TEST(test_dump), TEST(test_never_set_is_a_deadlock), TEST(test_out_of_memory))

@@ -10,7 +10,7 @@
 enum future_state { PENDING, SETTLED, CANCELLED, FREED };
 
 struct bk_future {
-    struct bki_home home;
+    struct bki_owner owner;
     struct bki_list waiters;
     struct bki_list callbacks;
     enum future_state state;
@@ -39,6 +39,7 @@ int bk_future_new(bk_future **out)
         return bk_fail(-ENOMEM, "no memory for a future");
     bki_list_init(&future->waiters);
     bki_list_init(&future->callbacks);
+    bki_owner_init(&future->owner);
     future->refs = 1;
     *out = future;
     return 0;
@@ -84,7 +85,7 @@ static void send_off(struct callback *cb)
 
 int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
 {
-    int r = bki_at_home(&future->home, "future");
+    int r = bki_owner_check(&future->owner, "future");
     if (r == 0)
         r = bki_call_allowed();
     if (r < 0)
@@ -102,7 +103,7 @@ int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
 
 int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
 {
-    int n = bki_at_home(&future->home, "future");
+    int n = bki_owner_check(&future->owner, "future");
     if (n < 0)
         return n;
     struct bki_list *next;
@@ -141,10 +142,8 @@ void bk_future_free(bk_future **future)
     if (!f)
         return;
     bool in_use = !bki_list_empty(&f->waiters) || !bki_list_empty(&f->callbacks);
-    if (in_use && bki_at_home(&f->home, "future") < 0) {
-        bki_home_report("future");
+    if (in_use && bki_owner_refuse_free(&f->owner, "future"))
         return;
-    }
     if (f->state == PENDING)
         settle(f, FREED);
     unref(f);
@@ -152,7 +151,7 @@ void bk_future_free(bk_future **future)
 
 int bk_future_set(bk_future *future, int result, void *value)
 {
-    int r = bki_at_home(&future->home, "future");
+    int r = bki_owner_check(&future->owner, "future");
     if (r < 0)
         return r;
     if (future->state != PENDING)
@@ -165,7 +164,7 @@ int bk_future_set(bk_future *future, int result, void *value)
 
 int bk_future_cancel(bk_future *future)
 {
-    int r = bki_at_home(&future->home, "future");
+    int r = bki_owner_check(&future->owner, "future");
     if (r < 0)
         return r;
     if (future->state != PENDING)
@@ -208,15 +207,13 @@ static int outcome(struct bk_future *f, int *result, void **value)
 
 int bk_future_get(bk_future *future, int *result, void **value)
 {
-    int r = bki_at_home(&future->home, "future");
+    int r = bki_owner_check(&future->owner, "future");
     return r < 0 ? r : outcome(future, result, value);
 }
 
 int bk_future_wait(bk_future *future, int *result, void **value)
 {
-    int r = bki_check_cancel();
-    if (r == 0)
-        r = bki_at_home(&future->home, "future");
+    int r = bki_owner_check_wait(&future->owner, "future");
     if (r < 0)
         return r;
     if (future->state != PENDING)

@@ -278,7 +278,7 @@ static void *use_it(void *ctx)
                    bk_future_get(f, NULL, NULL) == -EPERM &&
                    bk_future_add_done_callback(f, say, NULL) == -EPERM &&
                    bk_future_remove_done_callback(f, say, NULL) == -EPERM;
-    return refused && strstr(bk_errmsg(), "thread") ? ctx : NULL;
+    return refused && strstr(bk_errmsg(), "another loop") ? ctx : NULL;
 }
 
 static int use_in_a_loop(void *ctx)

@@ -36,6 +36,7 @@ int bk_lock_new(bk_lock **out, const char *name)
     struct bk_lock *lock = bki_zalloc(sizeof *lock);
     if (!lock)
         return bk_fail(-ENOMEM, "no memory for a lock");
+    bki_owner_init(&lock->owner);
     bki_list_init(&lock->waiters);
     lock->refs = 1;
     bki_name_set(lock->name, name);
@@ -53,7 +54,7 @@ void bk_lock_free(bk_lock **lock)
 {
     struct bk_lock *l = *lock;
     *lock = NULL;
-    if (!l)
+    if (!l || bki_owner_refuse_free(&l->owner, "lock"))
         return;
     l->freed = true;
     l->held = false;
@@ -86,15 +87,13 @@ void bki_lock_pass_on(struct bk_lock *lock)
 
 int bk_lock_acquire(bk_lock *lock)
 {
-    int r = bki_check_cancel();
+    int r = bki_owner_check_wait(&lock->owner, "lock");
     if (r < 0)
         return r;
     if (!lock->held) {
         take(lock);
         return 0;
     }
-    if (bki_line_is_foreign(&lock->waiters))
-        return bki_fail_foreign("lock");
     if (lock->holder == bki_self()->id)
         return bk_fail(-EDEADLK, "the task holds this lock already");
     struct bki_waiter w;
@@ -118,6 +117,9 @@ int bki_lock_retake(struct bk_lock *lock)
 
 int bk_lock_try_acquire(bk_lock *lock)
 {
+    int r = bki_owner_check(&lock->owner, "lock");
+    if (r < 0)
+        return r;
     if (lock->held)
         return -EBUSY;
     take(lock);
@@ -126,12 +128,23 @@ int bk_lock_try_acquire(bk_lock *lock)
 
 int bk_lock_release(bk_lock *lock)
 {
+    int r = bki_owner_check(&lock->owner, "lock");
+    if (r < 0)
+        return r;
     if (!lock->held)
         return bk_fail(-EPERM, "the lock is not held");
-    if (bki_line_is_foreign(&lock->waiters))
-        return bki_fail_foreign("lock");
     bki_lock_pass_on(lock);
     return 0;
+}
+
+int bk_lock_with(bk_lock *lock, bk_fn *fn, void *ctx)
+{
+    int r = bk_lock_acquire(lock);
+    if (r < 0)
+        return r;
+    r = fn(ctx);
+    bk_lock_release(lock);
+    return r;
 }
 
 bool bk_lock_held(const bk_lock *lock)

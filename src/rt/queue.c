@@ -1,36 +1,50 @@
 /* SPDX-License-Identifier: MIT
  * Bounded queues between the tasks of one loop. */
+#include <limits.h>
+
 #include <beck/queue.h>
 
 #include "base/alloc.h"
+#include "rt/pqueue.h"
 #include "rt/ring.h"
 #include "rt/sync.h"
 
 #define DEFAULT_LIMIT 64
 
-/* Getters wait only while the ring is empty, putters only while it holds `limit`: in between nobody
- * has to be woken, and put and get are a few instructions.  The two bounds tell "in between" by one
+/* Getters wait only while it is empty, putters only while it holds `limit`: in between nobody has
+ * to be woken, and put and get are a few instructions.  The two bounds tell "in between" by one
  * unsigned comparison: with n items inside, n - 1 < bound fails for 0 (it wraps) as well as for the
- * other end. An item handed straight to a waiting getter passes through head and tail too, so tail
- * counts all puts. */
+ * other end.  The other orders take the long way always.
+ *
+ * An item handed straight to a waiting getter passes through the ring's head and tail too, so the
+ * tail counts all puts, but for those taken back at the tail (LIFO) and those in the heap. */
 struct bk_queue {
+    struct bki_owner owner;
     struct bki_ring ring;
-    size_t put_bound; /* least of limit and slots, less one; 0 once closed */
-    size_t get_bound; /* limit - 1 */
+    size_t put_bound; /* least of limit and slots, less one; 0 once closed, or if not FIFO */
+    size_t get_bound; /* limit - 1; 0 if not FIFO */
     size_t limit;
-    size_t n_done; /* task_done calls: tail - n_done are unfinished */
+    size_t n_done; /* task_done calls, and items dropped: n_puts - n_done are unfinished */
     struct bki_list getters, putters, joiners;
-    bool closed;
+    enum bk_queue_order order;
+    bool closed, aborted;
+    size_t n_back;          /* items that left behind the tail: the newest, or out of the heap */
+    struct bki_pqueue heap; /* BK_PRIORITY: the items */
     void (*free_item)(void *item);
     char name[BKI_NAME_MAX];
 };
+
+static size_t n_unfinished(const struct bk_queue *queue)
+{
+    return queue->ring.tail + queue->heap.len + queue->n_back - queue->n_done;
+}
 
 static void describe_queue(const void *object, char *buf, size_t size)
 {
     const struct bk_queue *queue = object;
     char name[BKI_QUOTED_MAX];
     bki_name_quoted(queue->name, name);
-    size_t len = bki_ring_len(&queue->ring);
+    size_t len = bk_queue_len(queue);
     if (queue->limit == BK_UNBOUNDED)
         snprintf(buf, size, "%s(%zu)", name, len);
     else
@@ -42,12 +56,14 @@ static void describe_join(const void *object, char *buf, size_t size)
     const struct bk_queue *queue = object;
     char name[BKI_QUOTED_MAX];
     snprintf(buf, size, "%s(%zu unfinished)", bki_name_quoted(queue->name, name),
-             queue->ring.tail - queue->n_done);
+             n_unfinished(queue));
 }
 
 static const struct bki_wait_kind get_kind = {.what = "queue get", .describe = describe_queue};
 static const struct bki_wait_kind put_kind = {.what = "queue put", .describe = describe_queue};
 static const struct bki_wait_kind join_kind = {.what = "queue join", .describe = describe_join};
+
+/* ---- The items, in whatever order ---- */
 
 static void set_put_bound(struct bk_queue *queue)
 {
@@ -55,23 +71,78 @@ static void set_put_bound(struct bk_queue *queue)
     queue->put_bound = (queue->limit < slots ? queue->limit : slots) - 1;
 }
 
+static int init_items(struct bk_queue *queue, int (*compare)(const void *a, const void *b))
+{
+    size_t n = bki_ring_slots_for(queue->limit);
+    if (queue->order == BK_PRIORITY)
+        return bki_pqueue_init(&queue->heap, n, compare);
+    int r = bki_ring_init(&queue->ring, queue->limit);
+    if (r == 0 && queue->order == BK_FIFO) {
+        set_put_bound(queue);
+        queue->get_bound = queue->limit - 1;
+    }
+    return r;
+}
+
+static int store(struct bk_queue *queue, void *item)
+{
+    if (queue->order == BK_PRIORITY)
+        return bki_pqueue_push(&queue->heap, item);
+    if (bki_ring_len(&queue->ring) == bki_ring_capacity(&queue->ring)) {
+        if (bki_ring_grow(&queue->ring) < 0)
+            return -ENOMEM;
+        if (queue->order == BK_FIFO)
+            set_put_bound(queue);
+    }
+    bki_ring_push(&queue->ring, item);
+    return 0;
+}
+
+/* It is not empty. */
+static void *take_out(struct bk_queue *queue)
+{
+    if (queue->order == BK_FIFO)
+        return bki_ring_pop(&queue->ring);
+    queue->n_back++;
+    return queue->order == BK_LIFO ? bki_ring_pop_back(&queue->ring) : bki_pqueue_pop(&queue->heap);
+}
+
+/* Returns how many there were. */
+static size_t drop_items(struct bk_queue *queue)
+{
+    size_t n = 0;
+    for (; bk_queue_len(queue) > 0; n++) {
+        void *item = take_out(queue);
+        if (queue->free_item)
+            queue->free_item(item);
+    }
+    return n;
+}
+
+/* ---- Life ---- */
+
 int bk_queue_new(bk_queue **out, const bk_queue_opts *opts)
 {
+    static const bk_queue_opts defaults;
+    if (!opts)
+        opts = &defaults;
+    if ((opts->order == BK_PRIORITY) != (opts->compare != NULL))
+        return bk_fail(-EINVAL, "a queue needs both of BK_PRIORITY and compare, or neither");
     struct bk_queue *queue = bki_zalloc(sizeof *queue);
     if (!queue)
         return bk_fail(-ENOMEM, "no memory for a queue");
-    queue->limit = opts && opts->limit ? opts->limit : DEFAULT_LIMIT;
-    if (bki_ring_init(&queue->ring, queue->limit) < 0) {
+    queue->limit = opts->limit ? opts->limit : DEFAULT_LIMIT;
+    queue->order = opts->order;
+    if (init_items(queue, opts->compare) < 0) {
         bki_free(queue);
         return bk_fail(-ENOMEM, "no memory for a queue");
     }
-    set_put_bound(queue);
-    queue->get_bound = queue->limit - 1;
+    bki_owner_init(&queue->owner);
     bki_list_init(&queue->getters);
     bki_list_init(&queue->putters);
     bki_list_init(&queue->joiners);
-    queue->free_item = opts ? opts->free_item : NULL;
-    bki_name_set(queue->name, opts ? opts->name : NULL);
+    queue->free_item = opts->free_item;
+    bki_name_set(queue->name, opts->name);
     *out = queue;
     return 0;
 }
@@ -80,17 +151,14 @@ void bk_queue_free(bk_queue **queue)
 {
     struct bk_queue *q = *queue;
     *queue = NULL;
-    if (!q)
+    if (!q || bki_owner_refuse_free(&q->owner, "queue"))
         return;
     bki_grant_all(&q->getters, -BK_ECLOSED);
     bki_grant_all(&q->putters, -BK_ECLOSED);
     bki_grant_all(&q->joiners, -BK_ECLOSED);
-    while (bki_ring_len(&q->ring) > 0) {
-        void *item = bki_ring_pop(&q->ring);
-        if (q->free_item)
-            q->free_item(item);
-    }
+    drop_items(q);
     bki_ring_free(&q->ring);
+    bki_pqueue_free(&q->heap);
     bki_free(q);
 }
 
@@ -114,10 +182,8 @@ static int put_now(struct bk_queue *queue, void *item)
 {
     if (queue->closed)
         return fail_closed();
-    size_t len = bki_ring_len(&queue->ring);
+    size_t len = bk_queue_len(queue);
     if (len == 0) {
-        if (bki_line_is_foreign(&queue->getters))
-            return bki_fail_foreign("queue");
         struct bki_waiter *getter = bki_grant_first(&queue->getters, 1);
         if (getter) {
             getter->value = item;
@@ -128,22 +194,18 @@ static int put_now(struct bk_queue *queue, void *item)
     }
     if (len >= queue->limit)
         return -EAGAIN;
-    if (len == bki_ring_capacity(&queue->ring)) {
-        if (bki_ring_grow(&queue->ring) < 0)
-            return bk_fail(-ENOMEM, "no memory for more than %zu items in a queue", len);
-        set_put_bound(queue);
-    }
-    bki_ring_push(&queue->ring, item);
+    if (store(queue, item) < 0)
+        return bk_fail(-ENOMEM, "no memory for more than %zu items in a queue", len);
     return 0;
 }
 
 static __attribute__((noinline)) int put_slowly(struct bk_queue *queue, void *item)
 {
-    int r = put_now(queue, item);
+    int r = bki_owner_check_wait(&queue->owner, "queue");
+    if (r == 0)
+        r = put_now(queue, item);
     if (r != -EAGAIN)
         return r;
-    if (bki_line_is_foreign(&queue->putters))
-        return bki_fail_foreign("queue");
     struct bki_waiter w = {.value = item};
     r = bki_wait(&queue->putters, &w, &put_kind, queue);
     return r == -BK_ECLOSED ? fail_closed() : r;
@@ -151,17 +213,17 @@ static __attribute__((noinline)) int put_slowly(struct bk_queue *queue, void *it
 
 int bk_queue_put(bk_queue *queue, void *item)
 {
-    int r = bki_check_cancel();
-    if (__builtin_expect(r < 0, 0))
-        return r;
-    if (__builtin_expect(put_between(queue, item), 1))
+    if (bki_owner_is_fine(&queue->owner) && put_between(queue, item))
         return 0;
     return put_slowly(queue, item);
 }
 
 int bk_queue_try_put(bk_queue *queue, void *item)
 {
-    return put_between(queue, item) ? 0 : put_now(queue, item);
+    if (queue->owner.loop == bki_loop && put_between(queue, item))
+        return 0;
+    int r = bki_owner_check(&queue->owner, "queue");
+    return r < 0 ? r : put_now(queue, item);
 }
 
 /* ---- Get ---- */
@@ -174,58 +236,92 @@ static inline bool get_between(struct bk_queue *queue, void **item)
     return true;
 }
 
+static int fail_aborted(void)
+{
+    return bk_fail(-BK_ECLOSED, "the queue was aborted");
+}
+
 /* Everything a get can meet, short of waiting: 1, 0 when closed, -EAGAIN when empty, or an error.
  */
 static int get_now(struct bk_queue *queue, void **item)
 {
-    if (bki_ring_len(&queue->ring) == 0)
-        return queue->closed ? 0 : -EAGAIN;
-    if (bki_line_is_foreign(&queue->putters))
-        return bki_fail_foreign("queue");
-    *item = bki_ring_pop(&queue->ring);
+    if (bk_queue_len(queue) == 0)
+        return queue->aborted ? fail_aborted() : queue->closed ? 0 : -EAGAIN;
+    *item = take_out(queue);
     struct bki_waiter *putter = bki_grant_first(&queue->putters, 0);
     if (putter)
-        bki_ring_push(&queue->ring, putter->value);
+        store(queue, putter->value); /* into the place that came free: it cannot fail */
     return 1;
 }
 
 static __attribute__((noinline)) int get_slowly(struct bk_queue *queue, void **item)
 {
-    int r = get_now(queue, item);
+    int r = bki_owner_check_wait(&queue->owner, "queue");
+    if (r < 0)
+        return r;
+    r = get_now(queue, item);
     if (r != -EAGAIN)
         return r;
-    if (bki_line_is_foreign(&queue->getters))
-        return bki_fail_foreign("queue");
     struct bki_waiter w;
     r = bki_wait(&queue->getters, &w, &get_kind, queue);
     if (r == 1)
         *item = w.value;
-    return bki_fail_freed(r, "queue");
+    return r == -BK_ECLOSED ? bk_fail(r, "the queue was aborted or freed") : r;
 }
 
 int bk_queue_get(bk_queue *queue, void **item)
 {
-    int r = bki_check_cancel();
-    if (__builtin_expect(r < 0, 0))
-        return r;
-    if (__builtin_expect(get_between(queue, item), 1))
+    if (bki_owner_is_fine(&queue->owner) && get_between(queue, item))
         return 1;
     return get_slowly(queue, item);
 }
 
 int bk_queue_try_get(bk_queue *queue, void **item)
 {
-    return get_between(queue, item) ? 1 : get_now(queue, item);
+    if (queue->owner.loop == bki_loop && get_between(queue, item))
+        return 1;
+    int r = bki_owner_check(&queue->owner, "queue");
+    return r < 0 ? r : get_now(queue, item);
 }
 
 /* ---- The end, and counted work ---- */
 
-void bk_queue_close(bk_queue *queue)
+static void end_puts(struct bk_queue *queue)
 {
     queue->closed = true;
     queue->put_bound = 0;
     bki_grant_all(&queue->putters, -BK_ECLOSED);
+}
+
+static void wake_joiners(struct bk_queue *queue)
+{
+    if (n_unfinished(queue) == 0)
+        bki_grant_all(&queue->joiners, 0);
+}
+
+int bk_queue_close(bk_queue *queue)
+{
+    int r = bki_owner_check(&queue->owner, "queue");
+    if (r < 0)
+        return r;
+    end_puts(queue);
     bki_grant_all(&queue->getters, 0); /* they waited, so it is empty */
+    return 0;
+}
+
+int bk_queue_abort(bk_queue *queue)
+{
+    int r = bki_owner_check(&queue->owner, "queue");
+    if (r < 0)
+        return r;
+    queue->aborted = true;
+    end_puts(queue);
+    size_t unfinished = n_unfinished(queue), n = drop_items(queue);
+    /* Somebody may have said task_done for items that nobody has taken. */
+    queue->n_done += n < unfinished ? n : unfinished;
+    bki_grant_all(&queue->getters, -BK_ECLOSED);
+    wake_joiners(queue);
+    return n < INT_MAX ? (int)n : INT_MAX;
 }
 
 bool bk_queue_closed(const bk_queue *queue)
@@ -235,27 +331,36 @@ bool bk_queue_closed(const bk_queue *queue)
 
 size_t bk_queue_len(const bk_queue *queue)
 {
-    return bki_ring_len(&queue->ring);
+    return bki_ring_len(&queue->ring) + queue->heap.len;
+}
+
+bool bk_queue_empty(const bk_queue *queue)
+{
+    return bk_queue_len(queue) == 0;
+}
+
+bool bk_queue_full(const bk_queue *queue)
+{
+    return bk_queue_len(queue) >= queue->limit;
 }
 
 int bk_queue_task_done(bk_queue *queue)
 {
-    if (queue->n_done == queue->ring.tail)
+    int r = bki_owner_check(&queue->owner, "queue");
+    if (r < 0)
+        return r;
+    if (n_unfinished(queue) == 0)
         return bk_fail(-EINVAL, "bk_queue_task_done called more often than items were put");
-    if (bki_line_is_foreign(&queue->joiners))
-        return bki_fail_foreign("queue");
-    if (++queue->n_done == queue->ring.tail)
-        bki_grant_all(&queue->joiners, 0);
+    queue->n_done++;
+    wake_joiners(queue);
     return 0;
 }
 
 int bk_queue_join(bk_queue *queue)
 {
-    int r = bki_check_cancel();
-    if (r < 0 || queue->n_done == queue->ring.tail)
+    int r = bki_owner_check_wait(&queue->owner, "queue");
+    if (r < 0 || n_unfinished(queue) == 0)
         return r;
-    if (bki_line_is_foreign(&queue->joiners))
-        return bki_fail_foreign("queue");
     struct bki_waiter w;
     r = bki_wait(&queue->joiners, &w, &join_kind, queue);
     /* As with an event, nothing was taken. */

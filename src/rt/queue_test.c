@@ -4,7 +4,6 @@
  * call fails. */
 #include <stdlib.h>
 
-#include <beck/group.h>
 #include <beck/queue.h>
 
 #include "tests/alloc_sweep.h"
@@ -53,7 +52,7 @@ static int take(bk_queue *queue)
     return bk_queue_try_get(queue, &item) == 1 ? (int)(intptr_t)item : -1000;
 }
 
-LOOP_TEST(test_empty)
+LOOP_TEST(C121_C125_Q1_test_empty)
 {
     bk_queue *q = NULL;
     void *item = ITEM(5);
@@ -70,7 +69,9 @@ LOOP_TEST(test_empty)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_default_limit)
+/* asyncio's queue has no limit unless it is given one; in beck nothing is unbounded unless it is
+ * asked to be (BK_UNBOUNDED). */
+LOOP_TEST(C125_N7_differs_test_default_limit)
 {
     bk_queue *q = NULL;
     CHECK_EQ(bk_queue_new(&q, NULL), 0);
@@ -83,7 +84,7 @@ LOOP_TEST(test_default_limit)
 }
 
 /* Every limit holds exactly, in order, also as the ring wraps around and grows. */
-LOOP_TEST(test_full)
+LOOP_TEST(C121_Q1_test_full)
 {
     const size_t limits[] = {1, 2, 3, 5, 64, 100, 1024, 1025, 5000};
     for (size_t k = 0; k < sizeof limits / sizeof *limits; k++) {
@@ -104,7 +105,7 @@ LOOP_TEST(test_full)
     }
 }
 
-LOOP_TEST(test_unbounded)
+LOOP_TEST(C125_Q1_test_unbounded)
 {
     bk_queue *q = queue_of(BK_UNBOUNDED);
     for (int i = 0; i < 100000; i++) {
@@ -129,7 +130,7 @@ static int put_three(void *ctx)
     return 0;
 }
 
-LOOP_TEST(test_maxsize)
+LOOP_TEST(C118_Q1_test_maxsize)
 {
     bk_queue *q = queue_of(2);
     bk_task *t = start(put_three, q);
@@ -144,7 +145,7 @@ LOOP_TEST(test_maxsize)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_blocking_get_wait)
+LOOP_TEST(C119_Q1_N6_test_blocking_get_wait)
 {
     bk_queue *q = queue_of(0);
     struct call g1 = {.queue = q}, g2 = {.queue = q};
@@ -162,7 +163,7 @@ LOOP_TEST(test_blocking_get_wait)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_get_with_waiting_putters)
+LOOP_TEST(C118_Q4_N6_test_get_with_waiting_putters)
 {
     bk_queue *q = queue_of(1);
     struct call a = {q, 1}, b = {q, 2}, c = {q, 3};
@@ -182,7 +183,7 @@ LOOP_TEST(test_get_with_waiting_putters)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_get_cancelled_race)
+LOOP_TEST(C120_Q1_test_get_cancelled_race)
 {
     bk_queue *q = queue_of(0);
     struct call g1 = {.queue = q}, g2 = {.queue = q};
@@ -217,17 +218,17 @@ static void get_and_cancel(bool cancel_first)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_get_cancel_drop_one_pending_reader)
+LOOP_TEST(C120_Q1_test_get_cancel_drop_one_pending_reader)
 {
     get_and_cancel(false);
 }
 
-LOOP_TEST(test_get_cancel_first)
+LOOP_TEST(C120_Q1_test_get_cancel_first)
 {
     get_and_cancel(true);
 }
 
-LOOP_TEST(test_get_cancel_drop_many_pending_readers)
+LOOP_TEST(C120_Q1_test_get_cancel_drop_many_pending_readers)
 {
     bk_queue *q = queue_of(0);
     struct call g[3] = {{.queue = q}, {.queue = q}, {.queue = q}};
@@ -252,7 +253,7 @@ static int get_plain(void *ctx)
     return bk_queue_get(ctx, &item);
 }
 
-LOOP_TEST(test_cancelled_getters_not_being_held_in_self_getters)
+LOOP_TEST(C120_Q1_test_cancelled_getters_not_being_held_in_self_getters)
 {
     bk_queue *q = queue_of(5);
     CHECK_EQ(bk_wait_for(get_plain, q, bk_ms(100)), -ETIMEDOUT);
@@ -261,7 +262,7 @@ LOOP_TEST(test_cancelled_getters_not_being_held_in_self_getters)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_cancelled_puts_not_being_held_in_self_putters)
+LOOP_TEST(C120_Q1_test_cancelled_puts_not_being_held_in_self_putters)
 {
     bk_queue *q = queue_of(1);
     CHECK_EQ(bk_queue_try_put(q, ITEM(1)), 0);
@@ -295,17 +296,17 @@ static void put_and_cancel(bool cancel_first)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_put_cancel_drop)
+LOOP_TEST(C120_Q1_test_put_cancel_drop)
 {
     put_and_cancel(false);
 }
 
-LOOP_TEST(test_put_cancel_first)
+LOOP_TEST(C120_Q1_test_put_cancel_first)
 {
     put_and_cancel(true);
 }
 
-LOOP_TEST(test_put_cancelled_race)
+LOOP_TEST(C120_Q1_test_put_cancelled_race)
 {
     bk_queue *q = queue_of(1);
     struct call a = {q, 1}, b = {q, 2}, x = {q, 3};
@@ -352,7 +353,7 @@ static int sum_worker(void *ctx)
     return r;
 }
 
-LOOP_TEST(test_task_done)
+LOOP_TEST(C122_Q2_test_task_done)
 {
     bk_queue *q[2] = {queue_of(BK_UNBOUNDED), NULL}; /* the queue, and a sum */
     for (int i = 0; i < 100; i++)
@@ -366,7 +367,7 @@ LOOP_TEST(test_task_done)
     bk_queue_free(&q[0]);
 }
 
-LOOP_TEST(test_task_done_underflow)
+LOOP_TEST(C122_Q2_test_task_done_underflow)
 {
     bk_queue *q = queue_of(2);
     CHECK_EQ(bk_queue_task_done(q), -EINVAL);
@@ -376,7 +377,7 @@ LOOP_TEST(test_task_done_underflow)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_join_empty_queue)
+LOOP_TEST(C122_Q2_test_join_empty_queue)
 {
     bk_queue *q = queue_of(2);
     CHECK_EQ(bk_queue_join(q), 0);
@@ -393,7 +394,7 @@ static int do_join(void *ctx)
 
 /* Items handed straight to a getter count as well; a joiner cancelled in the turn of the last
  * task_done is cancelled. */
-LOOP_TEST(test_join_counts_hand_overs)
+LOOP_TEST(C122_Q2_test_join_counts_hand_overs)
 {
     bk_queue *q = queue_of(2);
     struct call g = {.queue = q};
@@ -412,7 +413,7 @@ LOOP_TEST(test_join_counts_hand_overs)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_shutdown_empty)
+LOOP_TEST(C123_Q3_test_shutdown_empty)
 {
     bk_queue *q = queue_of(2);
     struct call g1 = {.queue = q}, g2 = {.queue = q};
@@ -434,7 +435,7 @@ LOOP_TEST(test_shutdown_empty)
     bk_queue_free(&q);
 }
 
-LOOP_TEST(test_shutdown_nonempty)
+LOOP_TEST(C123_Q3_test_shutdown_nonempty)
 {
     bk_queue *q = queue_of(3);
     void *item = NULL;
@@ -459,6 +460,81 @@ LOOP_TEST(test_shutdown_nonempty)
         CHECK_EQ(bk_queue_task_done(q), 0);
     CHECK_EQ(finish(&join), 0);
     CHECK_EQ(bk_queue_task_done(q), -EINVAL);
+    bk_queue_free(&q);
+}
+
+/* asyncio's code, not its document: only what is dropped counts as done, and join waits for what
+ * was got and is still in somebody's hands. */
+LOOP_TEST(C123_Q3_test_shutdown_immediate_with_unfinished)
+{
+    bk_queue *q = queue_of(3);
+    void *item = NULL;
+    for (int i = 1; i <= 3; i++)
+        CHECK_EQ(bk_queue_try_put(q, ITEM(i)), 0);
+    CHECK_EQ(bk_queue_get(q, &item), 1);
+    bk_task *join = start(do_join, q);
+    struct call p[2] = {{q, 4}, {q, 5}};
+    bk_task *put[2] = {start(do_put, &p[0]), start(do_put, &p[1])};
+    let_run(1);
+    CHECK_EQ(bk_queue_abort(q), 3); /* 2, 3 and 4; 5 was still being put */
+    CHECK_EQ(bk_queue_len(q), 0);
+    CHECK(bk_queue_closed(q));
+    CHECK_EQ(finish(&put[0]), 0);
+    CHECK_EQ(finish(&put[1]), -BK_ECLOSED);
+    CHECK_EQ(bk_queue_put(q, ITEM(9)), -BK_ECLOSED);
+    CHECK_EQ(bk_queue_get(q, &item), -BK_ECLOSED);
+    CHECK_STR(bk_errmsg(), "the queue was aborted");
+    CHECK_EQ(bk_queue_try_get(q, &item), -BK_ECLOSED);
+    CHECK(!bk_task_done(join));
+    CHECK_EQ(bk_queue_task_done(q), 0);
+    CHECK_EQ(finish(&join), 0);
+    CHECK_EQ(bk_queue_task_done(q), -EINVAL);
+    CHECK_EQ(bk_queue_abort(q), 0);
+    bk_queue_free(&q);
+}
+
+LOOP_TEST(C123_Q3_test_shutdown_immediate_wakes_getters_and_joiners)
+{
+    bk_queue *q = queue_of(2);
+    struct call g1 = {.queue = q}, g2 = {.queue = q};
+    bk_task *t1 = start(do_get, &g1), *t2 = start(do_get, &g2);
+    let_run(1);
+    CHECK_EQ(bk_queue_abort(q), 0);
+    CHECK_EQ(finish(&t1), -BK_ECLOSED);
+    CHECK_EQ(finish(&t2), -BK_ECLOSED);
+    bk_queue_free(&q);
+    q = queue_of(2);
+    CHECK_EQ(bk_queue_try_put(q, ITEM(1)), 0);
+    bk_task *join = start(do_join, q);
+    let_run(1);
+    CHECK_EQ(bk_queue_abort(q), 1);
+    CHECK_EQ(finish(&join), 0);
+    bk_queue_free(&q);
+}
+
+/* task_done said too early, for an item that is then dropped: it is not counted twice. */
+LOOP_TEST(C122_Q2_Q3_done_before_it_was_got_and_dropped)
+{
+    bk_queue *q = queue_of(2);
+    CHECK_EQ(bk_queue_try_put(q, ITEM(1)), 0);
+    CHECK_EQ(bk_queue_task_done(q), 0);
+    CHECK_EQ(bk_queue_abort(q), 1);
+    CHECK_EQ(bk_queue_join(q), 0);
+    CHECK_EQ(bk_queue_task_done(q), -EINVAL);
+    bk_queue_free(&q);
+}
+
+/* A getter that was handed an item has it, whatever is aborted afterwards. */
+LOOP_TEST(Q3_differs_abort_after_a_hand_over)
+{
+    bk_queue *q = queue_of(2);
+    struct call g1 = {.queue = q};
+    bk_task *t1 = start(do_get, &g1);
+    let_run(1);
+    CHECK_EQ(bk_queue_try_put(q, ITEM(1)), 0);
+    CHECK_EQ(bk_queue_abort(q), 0);
+    CHECK_EQ(finish(&t1), 1);
+    CHECK_EQ(g1.item, 1);
     bk_queue_free(&q);
 }
 
@@ -550,84 +626,22 @@ static void test_out_of_memory(void)
     CHECK_EQ(alloc_sweep(fill, NULL), 6); /* the queue, 64 slots, and four doublings */
 }
 
-enum { PRODUCERS = 100, CONSUMERS = 100, EACH = 10000 };
-
-static struct {
-    bk_queue *queue;
-    uint8_t seen[PRODUCERS * EACH];
-    int last[CONSUMERS][PRODUCERS];
-    int n_wrong;
-} mpmc;
-
-static int producer(void *ctx)
-{
-    int me = (int)(intptr_t)ctx;
-    for (int i = 0; i < EACH; i++) {
-        int r = bk_queue_put(mpmc.queue, ITEM(me * EACH + i));
-        if (r < 0)
-            return r;
-        if (i % 97 == me % 97)
-            bk_yield();
-    }
-    return 0;
-}
-
-static int consumer(void *ctx)
-{
-    int me = (int)(intptr_t)ctx;
-    void *item;
-    int r;
-    while ((r = bk_queue_get(mpmc.queue, &item)) > 0) {
-        int n = (int)(intptr_t)item, from = n / EACH;
-        mpmc.seen[n]++;
-        mpmc.n_wrong += n < mpmc.last[me][from]; /* each producer's items arrive in order */
-        mpmc.last[me][from] = n;
-        if (n % 89 == me % 89)
-            bk_yield();
-    }
-    return r;
-}
-
-/* Every item exactly once, and each producer's in order. */
-static void run_mpmc(size_t limit)
-{
-    memset(&mpmc, 0, sizeof mpmc);
-    mpmc.queue = queue_of(limit);
-    bk_group *producers = NULL, *consumers = NULL;
-    CHECK_EQ(bk_group_open(&producers, NULL), 0);
-    CHECK_EQ(bk_group_open(&consumers, NULL), 0);
-    for (int i = 0; i < CONSUMERS; i++)
-        CHECK_EQ(bk_group_go(consumers, consumer, ITEM(i), NULL), 0);
-    for (int i = 0; i < PRODUCERS; i++)
-        CHECK_EQ(bk_group_go(producers, producer, ITEM(i), NULL), 0);
-    CHECK_EQ(bk_group_close(&producers, 0), 0);
-    bk_queue_close(mpmc.queue);
-    CHECK_EQ(bk_group_close(&consumers, 0), 0);
-    CHECK_EQ(mpmc.n_wrong, 0);
-    for (int i = 0; i < PRODUCERS * EACH; i++)
-        CHECK_EQ(mpmc.seen[i], 1);
-    bk_queue_free(&mpmc.queue);
-}
-
-LOOP_TEST(test_mpmc)
-{
-    run_mpmc(64);
-}
-
-LOOP_TEST(test_mpmc_of_one)
-{
-    run_mpmc(1);
-}
-
-CHECK_MAIN(TEST(test_empty), TEST(test_default_limit), TEST(test_full), TEST(test_unbounded),
-           TEST(test_maxsize), TEST(test_blocking_get_wait), TEST(test_get_with_waiting_putters),
-           TEST(test_get_cancelled_race), TEST(test_get_cancel_drop_one_pending_reader),
-           TEST(test_get_cancel_first), TEST(test_get_cancel_drop_many_pending_readers),
-           TEST(test_cancelled_getters_not_being_held_in_self_getters),
-           TEST(test_cancelled_puts_not_being_held_in_self_putters), TEST(test_put_cancel_drop),
-           TEST(test_put_cancel_first), TEST(test_put_cancelled_race),
-           TEST(test_a_cancelled_task_does_nothing), TEST(test_task_done),
-           TEST(test_task_done_underflow), TEST(test_join_empty_queue),
-           TEST(test_join_counts_hand_overs), TEST(test_shutdown_empty),
-           TEST(test_shutdown_nonempty), TEST(test_free_wakes_waiters), TEST(test_dump),
-           TEST(test_out_of_memory), TEST(test_mpmc), TEST(test_mpmc_of_one))
+CHECK_MAIN(TEST(C121_C125_Q1_test_empty), TEST(C125_N7_differs_test_default_limit),
+           TEST(C121_Q1_test_full), TEST(C125_Q1_test_unbounded), TEST(C118_Q1_test_maxsize),
+           TEST(C119_Q1_N6_test_blocking_get_wait), TEST(C118_Q4_N6_test_get_with_waiting_putters),
+           TEST(C120_Q1_test_get_cancelled_race),
+           TEST(C120_Q1_test_get_cancel_drop_one_pending_reader),
+           TEST(C120_Q1_test_get_cancel_first),
+           TEST(C120_Q1_test_get_cancel_drop_many_pending_readers),
+           TEST(C120_Q1_test_cancelled_getters_not_being_held_in_self_getters),
+           TEST(C120_Q1_test_cancelled_puts_not_being_held_in_self_putters),
+           TEST(C120_Q1_test_put_cancel_drop), TEST(C120_Q1_test_put_cancel_first),
+           TEST(C120_Q1_test_put_cancelled_race), TEST(test_a_cancelled_task_does_nothing),
+           TEST(C122_Q2_test_task_done), TEST(C122_Q2_test_task_done_underflow),
+           TEST(C122_Q2_test_join_empty_queue), TEST(C122_Q2_test_join_counts_hand_overs),
+           TEST(C123_Q3_test_shutdown_empty), TEST(C123_Q3_test_shutdown_nonempty),
+           TEST(C123_Q3_test_shutdown_immediate_with_unfinished),
+           TEST(C123_Q3_test_shutdown_immediate_wakes_getters_and_joiners),
+           TEST(C122_Q2_Q3_done_before_it_was_got_and_dropped),
+           TEST(Q3_differs_abort_after_a_hand_over), TEST(test_free_wakes_waiters), TEST(test_dump),
+           TEST(test_out_of_memory))

@@ -9,9 +9,14 @@
 #define ALL_AT_ONCE 1024 /* slots: 8 KiB */
 #define TO_BEGIN_WITH 64
 
+size_t bki_ring_slots_for(size_t limit)
+{
+    return limit <= ALL_AT_ONCE ? limit : TO_BEGIN_WITH;
+}
+
 int bki_ring_init(struct bki_ring *ring, size_t limit)
 {
-    size_t wanted = limit <= ALL_AT_ONCE ? limit : TO_BEGIN_WITH;
+    size_t wanted = bki_ring_slots_for(limit);
     size_t n = 1;
     while (n < wanted)
         n *= 2;

@@ -157,6 +157,9 @@ struct bk_loop {
                                 backend->wake */
     struct bki_inbox *inbox; /* work posted by other threads */
     struct bki_pool *pool;   /* threads for blocking calls, made at first use */
+    struct bki_list loops_link; /* owner.h: the loops alive */
+    uint64_t id;                /* 1 is the process's first loop */
+    int thread_id;              /* the kernel's, of the thread that runs it */
     struct bki_signals *signals;
     int signal_seen;      /* the signal that cancelled main, 0 */
     bool reporting;       /* on_error is running */

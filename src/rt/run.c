@@ -12,6 +12,7 @@
 #include "rt/choose.h"
 #include "rt/dump.h"
 #include "rt/fault.h"
+#include "rt/owner.h"
 #include "rt/report.h"
 #include "rt/sched.h"
 
@@ -84,6 +85,7 @@ static void loop_close(struct bk_loop *loop)
     bki_stacks_close(&loop->stacks);
     bki_heap_free(&loop->timers);
     bki_inbox_free(loop);
+    bki_loops_remove(loop);
     bki_loop = NULL;
     bki_free(loop);
 }
@@ -107,6 +109,7 @@ static int loop_open(struct bk_loop **out, const bk_run_opts *opts)
     loop->scheduler_tsan = __tsan_get_current_fiber();
 #endif
     bki_loop = loop;
+    bki_loops_add(loop);
     bki_error_slot_hook_set(running_task_slot);
     int r = loop->default_stacks ? bki_backend_choose(loop)
                                  : bk_fail(-EINVAL, "stack_size is over the limit of 64 MiB");

@@ -9,6 +9,7 @@
  * who came later overtakes it even if further permits are free: acquire returns in the order of the
  * calls. Invariant: somebody waits in line => value == 0 or n_waking > 0. */
 struct bk_sem {
+    struct bki_owner owner;
     struct bki_list waiters;
     size_t value;
     size_t max;
@@ -33,6 +34,7 @@ int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name)
     struct bk_sem *sem = bki_zalloc(sizeof *sem);
     if (!sem)
         return bk_fail(-ENOMEM, "no memory for a semaphore");
+    bki_owner_init(&sem->owner);
     bki_list_init(&sem->waiters);
     sem->value = value;
     sem->max = max ? max : SIZE_MAX;
@@ -45,7 +47,7 @@ void bk_sem_free(bk_sem **sem)
 {
     struct bk_sem *s = *sem;
     *sem = NULL;
-    if (!s)
+    if (!s || bki_owner_refuse_free(&s->owner, "semaphore"))
         return;
     bki_grant_all(&s->waiters, -BK_ECLOSED);
     s->freed = true;
@@ -70,15 +72,13 @@ static void has_woken(struct bk_sem *sem)
 
 int bk_sem_acquire(bk_sem *sem)
 {
-    int r = bki_check_cancel();
+    int r = bki_owner_check_wait(&sem->owner, "semaphore");
     if (r < 0)
         return r;
-    if (sem->value > 0 && sem->n_waking == 0) {
+    if (!bk_sem_locked(sem)) {
         sem->value--;
         return 0;
     }
-    if (bki_line_is_foreign(&sem->waiters))
-        return bki_fail_foreign("semaphore");
     struct bki_waiter w;
     r = bki_wait(&sem->waiters, &w, &sem_kind, sem);
     if (r < 0)
@@ -89,7 +89,10 @@ int bk_sem_acquire(bk_sem *sem)
 
 int bk_sem_try_acquire(bk_sem *sem)
 {
-    if (sem->value == 0 || sem->n_waking > 0)
+    int r = bki_owner_check(&sem->owner, "semaphore");
+    if (r < 0)
+        return r;
+    if (bk_sem_locked(sem))
         return -EAGAIN;
     sem->value--;
     return 0;
@@ -97,10 +100,11 @@ int bk_sem_try_acquire(bk_sem *sem)
 
 int bk_sem_release(bk_sem *sem)
 {
+    int r = bki_owner_check(&sem->owner, "semaphore");
+    if (r < 0)
+        return r;
     if (sem->value >= sem->max)
         return bk_fail(-EOVERFLOW, "the semaphore has all its %zu permits", sem->max);
-    if (bki_line_is_foreign(&sem->waiters))
-        return bki_fail_foreign("semaphore");
     if (bki_grant_first(&sem->waiters, 0))
         sem->n_waking++;
     else
@@ -108,7 +112,23 @@ int bk_sem_release(bk_sem *sem)
     return 0;
 }
 
+int bk_sem_with(bk_sem *sem, bk_fn *fn, void *ctx)
+{
+    int r = bk_sem_acquire(sem);
+    if (r < 0)
+        return r;
+    r = fn(ctx);
+    bk_sem_release(sem);
+    return r;
+}
+
 size_t bk_sem_value(const bk_sem *sem)
 {
     return sem->value;
+}
+
+/* Who waits in line is before the caller too, but nobody waits while there is neither. */
+bool bk_sem_locked(const bk_sem *sem)
+{
+    return sem->value == 0 || sem->n_waking > 0;
 }

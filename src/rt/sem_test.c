@@ -21,7 +21,7 @@ static int acquire(void *ctx)
     return r;
 }
 
-LOOP_TEST(test_semaphore)
+LOOP_TEST(C112_S4_test_semaphore)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 1, 0, NULL), 0);
@@ -43,7 +43,7 @@ LOOP_TEST(test_semaphore_value)
     bk_sem_free(&sem);
 }
 
-LOOP_TEST(test_acquire)
+LOOP_TEST(C112_S4_N6_test_acquire)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 3, 0, NULL), 0);
@@ -69,7 +69,7 @@ LOOP_TEST(test_acquire)
     bk_sem_free(&sem);
 }
 
-LOOP_TEST(test_acquire_cancel)
+LOOP_TEST(C113_S4_test_acquire_cancel)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 0, 0, NULL), 0);
@@ -83,7 +83,7 @@ LOOP_TEST(test_acquire_cancel)
     bk_sem_free(&sem);
 }
 
-LOOP_TEST(test_acquire_cancel_before_awoken)
+LOOP_TEST(C113_S4_test_acquire_cancel_before_awoken)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 0, 0, NULL), 0);
@@ -139,12 +139,12 @@ static void race(bool cancel_first)
     bk_sem_free(&sem);
 }
 
-LOOP_TEST(test_acquire_hang)
+LOOP_TEST(C113_S4_test_acquire_hang)
 {
     race(true);
 }
 
-LOOP_TEST(test_cancel_after_grant)
+LOOP_TEST(C113_S4_test_cancel_after_grant)
 {
     race(false);
 }
@@ -167,7 +167,7 @@ static int no_hang_c1(void *ctx)
 }
 
 /* c2 is granted c1's permit, and then cancelled by it. */
-LOOP_TEST(test_acquire_no_hang)
+LOOP_TEST(C113_S4_test_acquire_no_hang)
 {
     CHECK_EQ(bk_sem_new(&no_hang.sem, 1, 0, NULL), 0);
     struct user u2 = {no_hang.sem, 2};
@@ -179,7 +179,7 @@ LOOP_TEST(test_acquire_no_hang)
     bk_sem_free(&no_hang.sem);
 }
 
-LOOP_TEST(test_release_not_acquired)
+LOOP_TEST(C105_S4_test_release_not_acquired)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 1, 1, NULL), 0);
@@ -207,7 +207,7 @@ static int twice(void *ctx)
     return 0;
 }
 
-LOOP_TEST(test_acquire_fifo_order)
+LOOP_TEST(C112_S4_test_acquire_fifo_order)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 1, 0, NULL), 0);
@@ -232,7 +232,7 @@ static int fifo_2_c2(void *ctx)
 
 /* c3 has been granted a permit but has not run: c2 cannot overtake it with the one it gives back.
  */
-LOOP_TEST(test_acquire_fifo_order_2)
+LOOP_TEST(C112_S4_test_acquire_fifo_order_2)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 1, 0, NULL), 0);
@@ -248,7 +248,7 @@ LOOP_TEST(test_acquire_fifo_order_2)
     bk_sem_free(&sem);
 }
 
-LOOP_TEST(test_acquire_fifo_order_3)
+LOOP_TEST(C113_S4_test_acquire_fifo_order_3)
 {
     bk_sem *sem = NULL;
     CHECK_EQ(bk_sem_new(&sem, 0, 0, NULL), 0);
@@ -301,7 +301,7 @@ static int fifo_4_c2(void *ctx)
     return 0;
 }
 
-LOOP_TEST(test_acquire_fifo_order_4)
+LOOP_TEST(C112_C113_S4_test_acquire_fifo_order_4)
 {
     CHECK_EQ(bk_sem_new(&fifo_4.sem, 0, 0, NULL), 0);
     struct user u3 = {fifo_4.sem, 3};
@@ -350,7 +350,7 @@ static int hold(void *ctx)
 }
 
 /* 10,000 in line, every third cancelled on the way: never more than n holders, no permit lost. */
-LOOP_TEST(test_many)
+LOOP_TEST(C112_C114_S4_test_many)
 {
     static bk_task *t[MANY];
     bk_sem *sem = NULL;
@@ -385,6 +385,68 @@ LOOP_TEST(test_dump)
     CHECK_EQ(finish(&t1), -BK_ECLOSED);
 }
 
+LOOP_TEST(C113_S4_locked_is_true_while_waiters_are_queued)
+{
+    bk_sem *sem = NULL;
+    CHECK_EQ(bk_sem_new(&sem, 1, 0, NULL), 0);
+    CHECK(!bk_sem_locked(sem));
+    CHECK_EQ(bk_sem_acquire(sem), 0);
+    CHECK(bk_sem_locked(sem));
+    struct user u1 = {sem, 1};
+    bk_task *t1 = start(acquire, &u1);
+    let_run(1);
+    CHECK_EQ(bk_sem_release(sem), 0);
+    CHECK_EQ(bk_sem_release(sem), 0);
+    CHECK_EQ(bk_sem_value(sem), 1);
+    CHECK(bk_sem_locked(sem)); /* a permit is free, but the waiter has not run yet */
+    CHECK_EQ(finish(&t1), 0);
+    CHECK(!bk_sem_locked(sem));
+    bk_sem_free(&sem);
+}
+
+/* Each release finds the one to wake at once, however long the line is: it wakes exactly one, the
+ * first. */
+LOOP_TEST(C114_S4_a_release_wakes_exactly_the_first)
+{
+    static bk_task *t[MANY];
+    bk_sem *sem = NULL;
+    CHECK_EQ(bk_sem_new(&sem, 0, 0, NULL), 0);
+    static struct user u[MANY];
+    for (int i = 0; i < MANY; i++) {
+        u[i] = (struct user){sem, i};
+        t[i] = start(acquire, &u[i]);
+    }
+    let_run(1);
+    for (int i = 0; i < MANY; i++) {
+        trace_reset();
+        CHECK_EQ(bk_sem_release(sem), 0);
+        let_run(1);
+        char want[16];
+        snprintf(want, sizeof want, "%d", i);
+        CHECK_STR(trace_text(), want);
+        CHECK_EQ(finish(&t[i]), 0);
+    }
+    bk_sem_free(&sem);
+}
+
+static int fail_inside(void *ctx)
+{
+    return bk_sem_value(ctx) == 0 ? -EIO : 0;
+}
+
+LOOP_TEST(C106_S4_the_permit_is_given_back_on_error)
+{
+    bk_sem *sem = NULL;
+    CHECK_EQ(bk_sem_new(&sem, 1, 1, NULL), 0);
+    CHECK_EQ(bk_sem_with(sem, fail_inside, sem), -EIO);
+    CHECK_EQ(bk_sem_value(sem), 1);
+    bk_task_cancel(bk_task_current());
+    CHECK_EQ(bk_sem_with(sem, fail_inside, sem), -ECANCELED);
+    bk_uncancel();
+    CHECK_EQ(bk_sem_value(sem), 1);
+    bk_sem_free(&sem);
+}
+
 static int make_one(void *ctx)
 {
     (void)ctx;
@@ -399,10 +461,14 @@ static void test_out_of_memory(void)
     CHECK_EQ(alloc_sweep(make_one, NULL), 1);
 }
 
-CHECK_MAIN(TEST(test_semaphore), TEST(test_semaphore_value), TEST(test_acquire),
-           TEST(test_acquire_cancel), TEST(test_acquire_cancel_before_awoken),
-           TEST(test_acquire_hang), TEST(test_cancel_after_grant), TEST(test_acquire_no_hang),
-           TEST(test_release_not_acquired), TEST(test_acquire_fifo_order),
-           TEST(test_acquire_fifo_order_2), TEST(test_acquire_fifo_order_3),
-           TEST(test_acquire_fifo_order_4), TEST(test_free_wakes_waiters), TEST(test_many),
-           TEST(test_dump), TEST(test_out_of_memory))
+CHECK_MAIN(TEST(C112_S4_test_semaphore), TEST(test_semaphore_value), TEST(C112_S4_N6_test_acquire),
+           TEST(C113_S4_test_acquire_cancel), TEST(C113_S4_test_acquire_cancel_before_awoken),
+           TEST(C113_S4_test_acquire_hang), TEST(C113_S4_test_cancel_after_grant),
+           TEST(C113_S4_test_acquire_no_hang), TEST(C105_S4_test_release_not_acquired),
+           TEST(C112_S4_test_acquire_fifo_order), TEST(C112_S4_test_acquire_fifo_order_2),
+           TEST(C113_S4_test_acquire_fifo_order_3), TEST(C112_C113_S4_test_acquire_fifo_order_4),
+           TEST(test_free_wakes_waiters), TEST(C112_C114_S4_test_many),
+           TEST(C113_S4_locked_is_true_while_waiters_are_queued),
+           TEST(C114_S4_a_release_wakes_exactly_the_first),
+           TEST(C106_S4_the_permit_is_given_back_on_error), TEST(test_dump),
+           TEST(test_out_of_memory))

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What the things that tasks wait on share: names, a check for the wrong loop, and the inside of a
- * lock.
+ * What the things that tasks wait on share: names and the inside of a lock.
  *
  * Lifetime rule of all of them: freeing an object grants every waiter the documented error, and a
  * waiter that was granted something does not look at the object again, unless the object counts it.
@@ -12,6 +11,7 @@
 
 #include <beck/sync.h>
 
+#include "rt/owner.h"
 #include "rt/rt.h"
 
 /* ---- Names ---- */
@@ -45,42 +45,10 @@ static inline int bki_fail_freed(int r, const char *what)
     return r == -BK_ECLOSED ? bk_fail(r, "the %s was freed", what) : r;
 }
 
-/* ---- The thread that an object belongs to ---- */
-
-/* Objects for tasks of one loop belong to the thread that uses them first; any other is refused,
- * since it would corrupt them.  home: zero in a new object. */
-struct bki_home {
-    const void *thread; /* the address of bki_loop in it */
-};
-
-int bki_home_check(struct bki_home *home, const char *what);
-
-/* 0, or -EPERM on another thread than the object's. */
-static inline int bki_at_home(struct bki_home *home, const char *what)
-{
-    return __builtin_expect(home->thread == &bki_loop, 1) ? 0 : bki_home_check(home, what);
-}
-
-/* For free on another thread while tasks wait, which has no result: says so through on_error.  The
- * object must be left as it is. */
-void bki_home_report(const char *what);
-
-/* True when the tasks in line belong to another loop than the caller's thread runs: waking them
- * from here would corrupt that loop. */
-static inline bool bki_line_is_foreign(const struct bki_list *line)
-{
-    const struct bki_list *first = bki_list_first(line);
-    return first && bki_container(first, struct bki_waiter, link)->task->loop != bki_loop;
-}
-
-static inline int bki_fail_foreign(const char *what)
-{
-    return bk_fail(-EPERM, "this %s is in use by another thread's loop", what);
-}
-
 /* ---- Locks, for conditions ---- */
 
 struct bk_lock {
+    struct bki_owner owner;
     struct bki_list waiters;
     uint64_t holder; /* the id of the task that holds it, 0 when taken outside tasks */
     unsigned refs;   /* the owner's; each condition's on it, and each wait's on such a condition */
