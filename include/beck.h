@@ -20,6 +20,7 @@
 #include <beck/sync.h>
 #include <beck/task.h>
 #include <beck/thread.h>
+#include <beck/tls.h>
 #include <beck/ws.h>
 
 #endif

@@ -36,6 +36,7 @@ typedef struct bk_listen_opts {
     bool reuse_port;       /* several processes may listen on the port and share what comes */
     bool ipv6_only;        /* "[::]:80" and ":80" refuse IPv4; by default they take both */
     bk_stream_opts stream; /* of accepted connections */
+    bk_tls *tls;           /* accepted connections are its servers; default: plain */
 } bk_listen_opts;
 
 /* Binds address and listens on it.  Of a host name the first address is taken, IPv4 before IPv6.  A

@@ -32,15 +32,21 @@ typedef struct bk_stream_opts {
     size_t write_buffer; /* unsent bytes a write may leave behind; default 64 KiB */
 } bk_stream_opts;
 
+typedef struct bk_tls bk_tls; /* tls.h */
+
 typedef struct bk_connect_opts {
-    bk_duration timeout; /* for resolving and connecting together; default 30 s */
+    bk_duration timeout; /* for resolving, connecting and TLS together; default 30 s */
     bk_stream_opts stream;
+    bk_tls *tls;             /* be its client from the start; default: plain */
+    const char *server_name; /* with tls, as in bk_start_tls_opts; default: the host in address */
+    const char *const *alpn; /* with tls, as in bk_start_tls_opts */
 } bk_connect_opts;
 
 /* Connects to address, trying one after the other what a host name resolves to.
  * out: NULL on entry; bk_stream_close it.
  * Suspends until connected.  Returns 0, or -BK_EURL (not an address), -BK_ERESOLVE, -ETIMEDOUT,
- * -ECANCELED, -ENOMEM, or what the kernel says of the last address tried (-ECONNREFUSED, ...). */
+ * -ECANCELED, -ENOMEM, what the kernel says of the last address tried (-ECONNREFUSED, ...), or with
+ * tls as bk_stream_start_tls. */
 BK_API int bk_connect(bk_stream **out, const char *address, const bk_connect_opts *opts);
 
 /* Makes a stream of an open file descriptor: a stream socket, a pipe, a terminal.  On success the

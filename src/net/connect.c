@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "net/stream.h"
+#include "net/tls.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 30
 #define BACKLOG_RETRY_MS 10
@@ -77,6 +78,17 @@ static int resolve_and_connect(bk_stream **out, const char *address, const bk_st
     return r;
 }
 
+/* The certificate must be for whom the address names, unless the options say for whom. */
+static int start_tls(bk_stream *s, const char *address, const bk_connect_opts *opts)
+{
+    struct bki_address_spec spec;
+    bk_start_tls_opts tls_opts = {.server_name = opts->server_name, .alpn = opts->alpn};
+    int r = bki_address_parse(&spec, address);
+    if (r == 0 && !tls_opts.server_name && spec.host[0])
+        tls_opts.server_name = spec.host;
+    return r < 0 ? r : bk_stream_start_tls(s, opts->tls, &tls_opts);
+}
+
 int bk_connect(bk_stream **out, const char *address, const bk_connect_opts *opts)
 {
     bk_duration limit = opts ? opts->timeout : bk_ns(0);
@@ -87,8 +99,13 @@ int bk_connect(bk_stream **out, const char *address, const bk_connect_opts *opts
     if (r < 0)
         return r;
     r = resolve_and_connect(out, address, opts ? &opts->stream : NULL);
+    if (r == 0 && opts && opts->tls)
+        r = start_tls(*out, address, opts);
+    bool late = bk_timeout_expired(timeout);
     r = bk_timeout_close(&timeout, r);
-    if (r == -ETIMEDOUT)
+    if (r < 0)
+        bk_stream_close(out, r);
+    if (r == -ETIMEDOUT && late)
         bk_fail(r, "connect %s: no answer within %lld ms", address,
                 (long long)(limit.ns / 1000000));
     return r;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "net/tls.h"
 
 #define DEFAULT_BACKLOG 100
 #define BACK_OFF_SECONDS 1
@@ -155,6 +156,7 @@ int bk_listen(bk_listener **out, const char *address, const bk_listen_opts *opts
     l->fd.fd = -1;
     l->fd.is_socket = true;
     l->stream_opts = opts->stream;
+    l->tls = opts->tls ? bki_tls_ref(opts->tls) : NULL;
     int r = listen_on(l, address, opts);
     if (r < 0)
         return bk_listener_close(&l, r);
@@ -181,6 +183,7 @@ int bk_listener_close(bk_listener **listener, int r)
         l->loop->backend->close_fd(l->loop, &l->fd);
     if (l->spare)
         bki_stream_free(l->spare);
+    bk_tls_free(&l->tls);
     bki_free(l->path);
     bki_free(l->address);
     bki_free(l);
@@ -223,12 +226,19 @@ static int accept_one(struct bk_listener *l, bk_stream **out)
         if (r < 0)
             return r;
     }
-    l->op.kind = BKI_OP_ACCEPT;
-    l->op.fd = &l->fd;
-    int64_t fd = bki_op_run(&l->op, &wait_accept, l);
-    if (fd < 0)
-        return (int)fd;
-    bki_stream_set_fd(l->spare, (int)fd);
+    if (l->spare->fd.fd < 0) {
+        l->op.kind = BKI_OP_ACCEPT;
+        l->op.fd = &l->fd;
+        int64_t fd = bki_op_run(&l->op, &wait_accept, l);
+        if (fd < 0)
+            return (int)fd;
+        bki_stream_set_fd(l->spare, (int)fd);
+    }
+    if (l->tls) {
+        int r = bki_tls_attach(l->spare, l->tls, NULL);
+        if (r < 0)
+            return r;
+    }
     *out = l->spare;
     l->spare = NULL;
     return 1;

@@ -11,7 +11,9 @@ struct bk_listener {
     struct bki_fd fd;
     struct bk_loop *loop;
     struct bki_op op;
-    struct bk_stream *spare; /* made ahead, so that an accepted connection always has a home */
+    struct bk_stream *spare; /* made ahead, so that an accepted connection always has a home; with
+                              * a descriptor: accepted, and lacking what else it needs */
+    struct bk_tls *tls;
     bk_stream_opts stream_opts;
     bool accepting; /* a task is in bk_accept */
     char *address;  /* text of what is bound */

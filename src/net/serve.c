@@ -6,6 +6,7 @@
 #include <beck/server.h>
 
 #include "net/stream.h"
+#include "net/tls.h"
 
 #define DEFAULT_LIMIT 10000
 #define BACK_OFF_SECONDS 1
@@ -80,7 +81,9 @@ static int connection(void *ctx)
     struct bki_serve *serve = s->serve;
     bki_list_remove(&s->serve_link);
     s->serve = NULL;
-    int r = serve->handler(serve->ctx, &s);
+    int r = bk_stream_handshake(s);
+    if (r == 0)
+        r = serve->handler(serve->ctx, &s);
     if (s && bki_stream_in_use(s)) {
         if (r >= 0)
             r = bk_fail(-EBUSY, "the handler returned while another task used its stream");

@@ -233,6 +233,8 @@ static int flush_for_close(void *ctx)
     if (r >= 0)
         r = bki_stream_wait_unsent(s, 0);
     r = bk_timeout_close(&limit, r);
+    if (r >= 0 && s->filter)
+        s->filter->linger(s);
     if (r == -ETIMEDOUT)
         bk_fail(r, "close %s: %zu bytes were not taken within %d s", bk_stream_peer(s),
                 bki_stream_unsent(s), CLOSE_FLUSH_SECONDS);

@@ -25,12 +25,17 @@
 /* What TLS and the like implement; every call is made by a task inside a read or write call of the
  * stream, and may suspend. */
 struct bki_filter {
-    /* As bki_stream_recv, of the caller's bytes. */
-    ssize_t (*recv)(struct bk_stream *s, void *buf, size_t len);
+    /* As bki_stream_recv, of the caller's bytes.  nowait: -EAGAIN when there are none, and then...
+     */
+    ssize_t (*recv)(struct bk_stream *s, void *buf, size_t len, bool nowait);
+    /* ...this suspends until there may be: 0 or an error. */
+    int (*wait)(struct bk_stream *s);
     /* As bki_stream_send, of the caller's bytes. */
     int (*send)(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
-    /* Says goodbye before the write side ends. */
+    /* Says goodbye before the write side ends.  Does not suspend. */
     int (*eof)(struct bk_stream *s);
+    /* A good close has sent everything: waits for the peer's goodbye, for a while. */
+    void (*linger)(struct bk_stream *s);
     /* Frees s->filter_state; no I/O. */
     void (*free)(struct bk_stream *s);
 };
@@ -51,6 +56,7 @@ struct bk_stream {
     bool skip_line; /* the rest of an over-long line is still to be dropped */
 
     bool writing;      /* a task is in a write call */
+    bool pushing;      /* what is written is taken at once, whatever write_buffer says */
     bool write_closed; /* write_eof was called */
     bool closing;      /* close waits for the operations in flight */
     int write_error;
@@ -87,13 +93,25 @@ int bki_stream_finish(struct bk_stream *s, int r);
  */
 ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len);
 
+/* The same without suspending, -EAGAIN for nothing now; and a wait for there to be something: 0, or
+ * the connection's error. */
+ssize_t bki_stream_recv_now(struct bk_stream *s, void *buf, size_t len);
+int bki_stream_wait_readable(struct bk_stream *s);
+
 /* Raw send: all pieces go to the kernel or into the out-buffer.  Suspends while they do not fit.
  * On -ECANCELED and errors *taken (may be NULL) says how many bytes are gone. */
 int bki_stream_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
 
-/* Hands bytes over without suspending, whatever write_buffer says, and deaf to cancels: for short
- * answers of a protocol, whose number its owner bounds.  No task may be writing.  0, or the
- * connection's error. */
+/* The same without suspending, whatever write_buffer says: 0, or the connection's error.  No task
+ * may be inside bki_stream_send. */
+int bki_stream_send_now(struct bk_stream *s, const void *data, size_t len);
+
+/* Says that writing has failed, by s->write_error, which it returns. */
+int bki_stream_write_failed(const struct bk_stream *s);
+
+/* bki_stream_send_now from above the filter: hands bytes over without suspending, whatever
+ * write_buffer says, and deaf to cancels: for short answers of a protocol, whose number its owner
+ * bounds.  No task may be writing.  0, or the connection's error. */
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len);
 
 /* bk_stream_writev that also says how much was taken when it fails. */
@@ -113,7 +131,7 @@ int bki_stream_wait_unsent(struct bk_stream *s, size_t limit);
 /* After an operation that completed at once: gives other tasks their turn now and then. */
 static inline void bki_stream_breathe(struct bk_stream *s)
 {
-    if (__builtin_expect(--s->loop->budget < 0, 0))
+    if (__builtin_expect(--s->loop->budget < 0, 0) && !s->pushing)
         bki_give_way(s->loop);
 }
 

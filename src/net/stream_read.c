@@ -22,18 +22,9 @@ static ssize_t read_failed(struct bk_stream *s, int error)
     return bki_fail_errno(error, peer[0] ? "read from %s" : "read%s", peer);
 }
 
-static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
+/* What a receive's result means. */
+static ssize_t received(struct bk_stream *s, int64_t n, bool nowait)
 {
-    struct bki_op *op = &s->read_op;
-    if (s->read_error)
-        return s->read_error;
-    if (s->at_eof)
-        return 0;
-    op->kind = BKI_OP_RECV;
-    op->buf = buf;
-    op->len = len;
-    op->nowait = nowait;
-    int64_t n = bki_op_run(op, &bki_wait_read, s);
     if (n > 0)
         return (ssize_t)n;
     if (n == -EAGAIN && nowait)
@@ -48,16 +39,67 @@ static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
     return 0;
 }
 
+static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
+{
+    struct bki_op *op = &s->read_op;
+    if (s->read_error)
+        return s->read_error;
+    if (s->at_eof)
+        return 0;
+    op->kind = BKI_OP_RECV;
+    op->buf = buf;
+    op->len = len;
+    op->nowait = nowait;
+    return received(s, bki_op_run(op, &bki_wait_read, s), nowait);
+}
+
 ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len)
 {
     return receive(s, buf, len, false);
 }
 
-ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len)
+ssize_t bki_stream_recv_now(struct bk_stream *s, void *buf, size_t len)
+{
+    struct bki_op *op = &s->read_op;
+    if (s->read_error)
+        return s->read_error;
+    if (s->at_eof)
+        return 0;
+    /* The last one was short: the wait that follows tells when that has changed. */
+    if (!s->fd.maybe_readable)
+        return -EAGAIN;
+    op->kind = BKI_OP_RECV;
+    op->buf = buf;
+    op->len = len;
+    op->nowait = true;
+    int r = s->loop->backend->start(s->loop, op);
+    return received(s, r < 0 ? r : op->result, true);
+}
+
+int bki_stream_wait_readable(struct bk_stream *s)
+{
+    struct bki_op *op = &s->read_op;
+    op->kind = BKI_OP_POLL;
+    op->events = POLLIN;
+    op->nowait = false;
+    int64_t r = bki_op_run(op, &bki_wait_read, s);
+    if (r < 0)
+        return (int)read_failed(s, (int)r);
+    s->fd.maybe_readable = true;
+    return 0;
+}
+
+/* As receive, behind the filter. */
+static ssize_t receive_past(struct bk_stream *s, void *buf, size_t len, bool nowait)
 {
     if (__builtin_expect(s->filter != NULL, 0))
-        return s->filter->recv(s, buf, len);
-    return bki_stream_recv(s, buf, len);
+        return s->filter->recv(s, buf, len, nowait);
+    return receive(s, buf, len, nowait);
+}
+
+ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len)
+{
+    return receive_past(s, buf, len, false);
 }
 
 /* ---- The in-buffer ---- */
@@ -105,20 +147,14 @@ static void adapt(struct bk_stream *s, size_t offered, size_t got)
 /* The buffer is empty and large: waits for bytes without it, so that idle streams cost little. */
 static int wait_without_buffer(struct bk_stream *s)
 {
-    struct bki_op *op = &s->read_op;
     bki_buf_free(&s->in);
-    op->kind = BKI_OP_POLL;
-    op->events = POLLIN;
-    op->nowait = false;
-    int64_t r = bki_op_run(op, &bki_wait_read, s);
-    return r < 0 ? (int)read_failed(s, (int)r) : 0;
+    return s->filter ? s->filter->wait(s) : bki_stream_wait_readable(s);
 }
 
 /* The buffer it would receive into is too large to idle with. */
 static bool waits_without_buffer(const struct bk_stream *s)
 {
-    return bki_stream_buffered(s) == 0 && !s->filter &&
-           (s->in.cap > KEEP_SIZE || s->in_size > KEEP_SIZE);
+    return bki_stream_buffered(s) == 0 && (s->in.cap > KEEP_SIZE || s->in_size > KEEP_SIZE);
 }
 
 /* As bki_stream_recv_past into the free part of the buffer. */
@@ -126,12 +162,11 @@ static ssize_t receive_in(struct bk_stream *s, size_t want)
 {
     for (;;) {
         bool lazy = waits_without_buffer(s);
-        if (!lazy || s->fd.maybe_readable || !s->loop->backend->ready_based) {
+        if (!lazy || s->filter || s->fd.maybe_readable || !s->loop->backend->ready_based) {
             int r = make_room(s, want);
             if (r < 0)
                 return r;
-            ssize_t n = lazy ? receive(s, bki_buf_end(&s->in), room(s), true)
-                             : bki_stream_recv_past(s, bki_buf_end(&s->in), room(s));
+            ssize_t n = receive_past(s, bki_buf_end(&s->in), room(s), lazy);
             if (n != -EAGAIN || !lazy)
                 return n;
         }

@@ -97,7 +97,7 @@ static void flush_done(struct bki_op *op)
 
 /* ---- Waiting ---- */
 
-static int write_failed(struct bk_stream *s)
+int bki_stream_write_failed(const struct bk_stream *s)
 {
     const char *peer = bk_stream_peer(s);
     return bki_fail_errno(s->write_error, peer[0] ? "write to %s" : "write%s", peer);
@@ -109,7 +109,7 @@ int bki_stream_wait_unsent(struct bk_stream *s, size_t limit)
     int r = bki_check_cancel();
     while (r == 0 && !s->write_error && bki_stream_unsent(s) > limit)
         r = bki_wait(&s->write_waiters, &w, &bki_wait_write, s);
-    return r == 0 && s->write_error ? write_failed(s) : r;
+    return r == 0 && s->write_error ? bki_stream_write_failed(s) : r;
 }
 
 /* ---- Sending ---- */
@@ -170,15 +170,16 @@ static int append_all(struct bk_stream *s, struct rest *rest)
     }
     if (!s->write_op.in_flight)
         flush_start(s);
-    return s->write_error ? write_failed(s) : 0;
+    return s->write_error ? bki_stream_write_failed(s) : 0;
 }
 
 static int send_rest(struct bk_stream *s, struct rest *rest)
 {
+    size_t write_buffer = s->pushing ? SIZE_MAX / 4 : s->write_buffer;
     while (rest->left > 0) {
         if (bki_stream_unsent(s) == 0) {
             int64_t n = send_direct(s, rest, true);
-            if (n == -EAGAIN && rest->left > s->write_buffer)
+            if (n == -EAGAIN && rest->left > write_buffer)
                 n = send_direct(s, rest, false);
             if (n > 0) {
                 rest_advance(rest, (size_t)n);
@@ -187,14 +188,17 @@ static int send_rest(struct bk_stream *s, struct rest *rest)
                 if (n == -ECANCELED)
                     return (int)n;
                 fail_write(s, (int)n);
-                return write_failed(s);
+                return bki_stream_write_failed(s);
             }
         }
-        if (rest->left <= s->write_buffer - bki_stream_unsent(s)) /* never more than write_buffer */
+        /* Over write_buffer there is only what was pushed. */
+        size_t unsent = bki_stream_unsent(s),
+               room = unsent < write_buffer ? write_buffer - unsent : 0;
+        if (rest->left <= room)
             return rest->left > 0 ? append_all(s, rest) : 0;
-        if (bki_stream_unsent(s) > 0) {
-            size_t room = rest->left < s->write_buffer ? rest->left : s->write_buffer;
-            int r = bki_stream_wait_unsent(s, s->write_buffer - room);
+        if (unsent > 0) {
+            size_t want = rest->left < write_buffer ? rest->left : write_buffer;
+            int r = bki_stream_wait_unsent(s, write_buffer - want);
             if (r < 0)
                 return r;
         }
@@ -218,6 +222,18 @@ int bki_stream_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t
     return r;
 }
 
+int bki_stream_send_now(struct bk_stream *s, const void *data, size_t len)
+{
+    bk_span piece = bk_span_of(data, len);
+    bool pushing = s->pushing;
+    if (s->write_error)
+        return bki_stream_write_failed(s);
+    s->pushing = true;
+    int r = bki_stream_send(s, &piece, 1, NULL);
+    s->pushing = pushing;
+    return r;
+}
+
 /* ---- The calls ---- */
 
 static int begin_write(struct bk_stream *s)
@@ -228,7 +244,7 @@ static int begin_write(struct bk_stream *s)
     if (r < 0)
         return r;
     if (s->write_error)
-        return write_failed(s);
+        return bki_stream_write_failed(s);
     if (s->write_closed)
         return bk_fail(-EPIPE, "write after bk_stream_write_eof");
     s->writing = true;
@@ -253,14 +269,13 @@ int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len)
 {
     bk_span piece = bk_span_of(data, len);
-    size_t write_buffer = s->write_buffer;
     if (s->write_error)
-        return write_failed(s);
+        return bki_stream_write_failed(s);
     if (s->write_closed)
         return -EPIPE;
-    s->write_buffer = SIZE_MAX / 4;
+    s->pushing = true;
     int r = s->filter ? s->filter->send(s, &piece, 1, NULL) : bki_stream_send(s, &piece, 1, NULL);
-    s->write_buffer = write_buffer;
+    s->pushing = false;
     return r;
 }
 

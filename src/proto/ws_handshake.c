@@ -3,8 +3,9 @@
 #include "proto/ws_handshake.h"
 
 #include <beck/error.h>
-#include <openssl/evp.h>
 
+#include "base/base64.h"
+#include "net/digest.h"
 #include "proto/http_chars.h"
 
 #define S(text) bk_span_str(text)
@@ -19,21 +20,21 @@ int bki_ws_handshake_key(struct bki_ws_keys *keys, char key[BKI_WS_KEY_LEN + 1])
         if (r < 0)
             return r;
     }
-    EVP_EncodeBlock((unsigned char *)key, (const unsigned char *)nonce, sizeof nonce);
+    bki_base64_encode(key, nonce, sizeof nonce);
     return 0;
 }
 
 int bki_ws_accept_of(bk_span key, char accept[BKI_WS_ACCEPT_LEN + 1])
 {
-    unsigned char text[BKI_WS_KEY_LEN + sizeof GUID - 1], digest[20];
+    unsigned char text[BKI_WS_KEY_LEN + sizeof GUID - 1], digest[BKI_SHA1_LEN];
     if (key.len != BKI_WS_KEY_LEN)
         return -EINVAL;
     memcpy(text, key.data, key.len);
     memcpy(text + key.len, GUID, sizeof GUID - 1);
-    if (EVP_Digest(text, sizeof text, digest, NULL, EVP_sha1(), NULL) != 1)
-        return -ENOMEM;
-    EVP_EncodeBlock((unsigned char *)accept, digest, sizeof digest);
-    return 0;
+    int r = bki_sha1(digest, text, sizeof text);
+    if (r == 0)
+        bki_base64_encode(accept, digest, sizeof digest);
+    return r;
 }
 
 static bool same(bk_span a, bk_span b)
