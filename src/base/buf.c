@@ -77,14 +77,6 @@ int bki_buf_append(struct bki_buf *buf, const void *data, size_t len)
     return 0;
 }
 
-void bki_buf_consume(struct bki_buf *buf, size_t n)
-{
-    assert(n <= bki_buf_len(buf));
-    buf->head += n;
-    if (buf->head == buf->tail)
-        buf->head = buf->tail = 0;
-}
-
 void bki_buf_truncate(struct bki_buf *buf, size_t n)
 {
     assert(n <= bki_buf_len(buf));

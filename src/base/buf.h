@@ -9,6 +9,8 @@
 #ifndef BECK_SRC_BASE_BUF_H
 #define BECK_SRC_BASE_BUF_H
 
+#include <assert.h>
+
 #include <beck/base.h>
 
 struct bki_buf {
@@ -67,7 +69,13 @@ void bki_buf_commit(struct bki_buf *buf, size_t n);
 int bki_buf_append(struct bki_buf *buf, const void *data, size_t len);
 
 /* Drops the first n readable bytes; n <= bki_buf_len. */
-void bki_buf_consume(struct bki_buf *buf, size_t n);
+static inline void bki_buf_consume(struct bki_buf *buf, size_t n)
+{
+    assert(n <= bki_buf_len(buf));
+    buf->head += n;
+    if (buf->head == buf->tail)
+        buf->head = buf->tail = 0;
+}
 
 /* Drops readable bytes from the end until n are left; n <= bki_buf_len. */
 void bki_buf_truncate(struct bki_buf *buf, size_t n);

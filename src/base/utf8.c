@@ -14,6 +14,16 @@ static inline uint64_t word_at(const unsigned char *p)
     return word;
 }
 
+/* The place in memory of the first of the bytes whose high bits these are. */
+static inline size_t first_of(uint64_t high_bits)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)__builtin_ctzll(high_bits) / 8;
+#else
+    return (size_t)__builtin_clzll(high_bits) / 8;
+#endif
+}
+
 /* The first byte that is not ASCII, or end. */
 static inline const unsigned char *skip_ascii(const unsigned char *p, const unsigned char *end)
 {
@@ -23,8 +33,11 @@ static inline const unsigned char *skip_ascii(const unsigned char *p, const unsi
             break;
         p += 32;
     }
-    while (end - p >= 8 && !(word_at(p) & HIGH_BITS))
-        p += 8;
+    for (; end - p >= 8; p += 8) {
+        uint64_t high = word_at(p) & HIGH_BITS;
+        if (high)
+            return p + first_of(high);
+    }
     while (p < end && *p < 0x80)
         p++;
     return p;
@@ -59,6 +72,25 @@ static inline bool begin(struct bki_utf8 *utf8, unsigned char lead)
     return true;
 }
 
+static inline bool is_continuation(unsigned char c)
+{
+    return (c & 0xc0) == 0x80;
+}
+
+/* The length of the whole, valid sequence at p, with four bytes to look at; 0: there is none, which
+ * the state machine below judges. */
+static inline size_t whole_sequence(const unsigned char *p)
+{
+    struct bki_utf8 u;
+    if (!begin(&u, p[0]) || p[1] < u.low || p[1] > u.high)
+        return 0;
+    if (u.missing >= 2 && !is_continuation(p[2]))
+        return 0;
+    if (u.missing == 3 && !is_continuation(p[3]))
+        return 0;
+    return 1u + u.missing;
+}
+
 static bool fail(struct bki_utf8 *utf8)
 {
     utf8->broken = true;
@@ -75,6 +107,10 @@ bool bki_utf8_feed(struct bki_utf8 *utf8, const void *data, size_t len)
         if (u.missing == 0) {
             if (*p < 0x80 && (p = skip_ascii(p, end)) == end)
                 break;
+            size_t n = end - p >= 4 ? whole_sequence(p) : 0;
+            p += n;
+            if (n > 0)
+                continue;
             if (!begin(&u, *p++))
                 return fail(utf8);
             continue;

@@ -6,7 +6,7 @@
 #include <beck/error.h>
 
 enum state {
-    STATE_IDLE,    /* between messages, nothing kept */
+    STATE_IDLE,    /* between messages, nothing kept; 0, as bki_ws_whole_frame takes it to be */
     STATE_HEAD,    /* in a header, or before that of a further fragment */
     STATE_PAYLOAD, /* behind a header */
     STATE_ENDED,   /* closed or failed: the input is ignored */
@@ -260,76 +260,27 @@ static int next_slow(struct bki_ws_conn *c, char *in, size_t len, size_t *consum
     return r;
 }
 
-/* ---- The fast path ---- */
-
-#define HIGH_BITS UINT64_C(0x8080808080808080)
-
-static inline uint64_t word_at(const char *p)
-{
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-    return w;
-}
-
-/* Words overlap at the end, so that no byte is looked at alone. */
-static inline bool is_ascii(const char *p, size_t len)
-{
-    uint64_t seen = 0;
-    if (len < 8) {
-        for (size_t i = 0; i < len; i++)
-            seen |= (uint8_t)p[i];
-        return !(seen & 0x80);
-    }
-    const char *end = p + len;
-    for (; end - p >= 32; p += 32) {
-        uint64_t a = word_at(p) | word_at(p + 8), b = word_at(p + 16) | word_at(p + 24);
-        seen |= a | b;
-    }
-    for (; end - p >= 8; p += 8)
-        seen |= word_at(p);
-    seen |= word_at(end - 8);
-    return !(seen & HIGH_BITS);
-}
-
 int bki_ws_next(struct bki_ws_conn *c, char *in, size_t len, size_t *consumed,
                 struct bki_ws_event *ev)
 {
-    if (c->state != STATE_IDLE || len < 2)
+    struct bki_ws_whole f;
+    size_t size = bki_ws_whole_frame(c, in, len, &f);
+    if (size == 0)
         return next_slow(c, in, len, consumed, ev);
-    uint8_t kind = (uint8_t)in[0] & 0x7f, b1 = (uint8_t)in[1];
-    size_t n = b1 & 0x7f, head = 2;
-    if (!((uint8_t)in[0] & 0x80) || (kind != BKI_WS_TEXT && kind != BKI_WS_BINARY) ||
-        (b1 & 0x80) != c->mask_bit || n == 127)
-        return next_slow(c, in, len, consumed, ev);
-    if (n == 126) {
-        if (len < 4)
-            return next_slow(c, in, len, consumed, ev);
-        n = (size_t)(uint8_t)in[2] << 8 | (uint8_t)in[3];
-        if (n < 126)
-            return next_slow(c, in, len, consumed, ev);
-        head = 4;
-    }
-    if (b1 & 0x80)
-        head += 4;
-    if (len - head < n || len < head || n > c->max_message)
-        return next_slow(c, in, len, consumed, ev);
-    char *data = in + head;
-    if (b1 & 0x80) {
-        uint32_t key;
-        memcpy(&key, data - 4, 4);
-        bki_ws_mask(data, data, n, key, 0);
-    }
-    if (kind == BKI_WS_TEXT && !is_ascii(data, n) && !bki_utf8_valid(data, n)) {
+    char *data = in + f.head;
+    if (f.key)
+        bki_ws_mask(data, data, f.len, f.key, 0);
+    if (f.kind == BKI_WS_TEXT && !bki_utf8_valid(data, f.len)) {
         *consumed = len;
         return bki_ws_fail(c, BAD_TEXT, -BK_EPROTO, "text that is not UTF-8", ev);
     }
-    *consumed = head + n;
+    *consumed = size;
     *ev = (struct bki_ws_event){
         .type = BKI_WS_DATA,
-        .kind = kind,
+        .kind = f.kind,
         .first = true,
         .last = true,
-        .payload = bk_span_of(data, n),
+        .payload = bk_span_of(data, f.len),
     };
     return 1;
 }

@@ -48,19 +48,6 @@ size_t bki_ws_frame_write(char out[BKI_WS_HEAD_MAX], const struct bki_ws_frame *
     return n;
 }
 
-/* The key as it applies from `offset` on: its bytes turned round in memory order. */
-static uint32_t turn(uint32_t key, uint64_t offset)
-{
-    unsigned bits = (unsigned)(offset & 3) * 8;
-    if (bits == 0)
-        return key;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return key >> bits | key << (32 - bits);
-#else
-    return key << bits | key >> (32 - bits);
-#endif
-}
-
 typedef uint32_t vec16 __attribute__((vector_size(16)));
 
 static void xor16(char *dst, const char *src, vec16 key)
@@ -73,7 +60,7 @@ static void xor16(char *dst, const char *src, vec16 key)
 
 void bki_ws_mask(char *dst, const char *src, size_t len, uint32_t key, uint64_t offset)
 {
-    key = turn(key, offset);
+    key = bki_ws_turn_key(key, offset);
     vec16 v = {key, key, key, key};
     size_t i = 0;
     for (; len - i >= 64; i += 64) {

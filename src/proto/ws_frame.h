@@ -48,6 +48,70 @@ size_t bki_ws_frame_write(char out[BKI_WS_HEAD_MAX], const struct bki_ws_frame *
  * stands in the payload.  dst: may be src itself; must not overlap it otherwise. */
 void bki_ws_mask(char *dst, const char *src, size_t len, uint32_t key, uint64_t offset);
 
+/* The key as it applies from `offset` on: its bytes turned round in memory order. */
+static inline uint32_t bki_ws_turn_key(uint32_t key, uint64_t offset)
+{
+    unsigned bits = (unsigned)(offset & 3) * 8;
+    if (bits == 0)
+        return key;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return key >> bits | key << (32 - bits);
+#else
+    return key << bits | key >> (32 - bits);
+#endif
+}
+
+typedef uint64_t bki_ws_vec __attribute__((vector_size(16)));
+
+static inline bki_ws_vec bki_ws_load(const char *p)
+{
+    bki_ws_vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline bki_ws_vec bki_ws_key_vec(uint32_t key)
+{
+    uint64_t twice = (uint64_t)key << 32 | key;
+    return (bki_ws_vec){twice, twice};
+}
+
+static inline bki_ws_vec bki_ws_move(char *dst, const char *src, bki_ws_vec key)
+{
+    bki_ws_vec v = bki_ws_load(src) ^ key;
+    memcpy(dst, &v, sizeof v);
+    return v;
+}
+
+/* Copies a whole payload while unmasking it (key 0: as it is), and tells whether every byte of the
+ * result is ASCII.  For the short payloads that most messages are: 16 bytes at a time, the last
+ * ones by a step that overlaps the one before, so that no byte is handled alone.  dst and src must
+ * not overlap. */
+static inline bool bki_ws_take(char *dst, const char *src, size_t len, uint32_t key)
+{
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    if (len < 16) {
+        uint8_t seen = 0;
+        char k[4];
+        memcpy(k, &key, 4);
+        for (size_t i = 0; i < len; i++)
+            seen |= (uint8_t)(dst[i] = (char)(src[i] ^ k[i & 3]));
+        return !(seen & 0x80);
+    }
+    bki_ws_vec keys = bki_ws_key_vec(key), seen = {0, 0};
+    size_t i = 0;
+    for (; i + 32 <= len; i += 32) {
+        seen |= bki_ws_move(dst + i, src + i, keys);
+        seen |= bki_ws_move(dst + i + 16, src + i + 16, keys);
+    }
+    if (i + 16 <= len)
+        seen |= bki_ws_move(dst + i, src + i, keys);
+    if (key)
+        keys = bki_ws_key_vec(bki_ws_turn_key(key, len - 16));
+    seen |= bki_ws_move(dst + len - 16, src + len - 16, keys);
+    return !((seen[0] | seen[1]) & high);
+}
+
 /* Masking keys: unpredictable (RFC 6455 10.3), drawn from the kernel 64 at a time.  Zero it to
  * begin; fill: NULL for getrandom, else called for the random bytes, returns 0 or -errno.  One
  * thread. */

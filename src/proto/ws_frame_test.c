@@ -113,6 +113,31 @@ static void test_masking_reads_no_further(void)
     }
 }
 
+static void test_taking_copies_unmasks_and_tells_ascii(void)
+{
+    static struct guard_page page;
+    char src[160], want[160], out[162];
+    for (size_t len = 0; len <= sizeof src; len++) {
+        for (int masked = 0; masked < 2; masked++) {
+            uint32_t key = masked ? 0x817f02fe : 0;
+            for (size_t i = 0; i < len; i++)
+                want[i] = (char)('!' + i % 90);
+            for (size_t high = 0; high <= len; high++) { /* at each place, and nowhere */
+                if (high < len)
+                    want[high] = (char)(0x80 | want[high]);
+                bki_ws_mask(src, want, len, key, 0);
+                memset(out, '#', sizeof out);
+                bool ascii = bki_ws_take(out + 1, guard_page_put(&page, src, len), len, key);
+                CHECK_MEM(out + 1, len, want, len);
+                CHECK(out[0] == '#' && out[len + 1] == '#');
+                CHECK_EQ(ascii, high == len);
+                if (high < len)
+                    want[high] = (char)(0x7f & want[high]);
+            }
+        }
+    }
+}
+
 static int n_fills;
 
 static int count_fills(void *out, size_t len)
@@ -147,4 +172,5 @@ static void test_keys(void)
 }
 
 CHECK_MAIN(TEST(test_headers), TEST(test_rfc_examples), TEST(test_lengths_refused),
-           TEST(test_masking), TEST(test_masking_reads_no_further), TEST(test_keys))
+           TEST(test_masking), TEST(test_masking_reads_no_further),
+           TEST(test_taking_copies_unmasks_and_tells_ascii), TEST(test_keys))
