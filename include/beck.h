@@ -6,6 +6,7 @@
 #include <beck/base.h>
 #include <beck/channel.h>
 #include <beck/error.h>
+#include <beck/errors.h>
 #include <beck/flow.h>
 #include <beck/future.h>
 #include <beck/gather.h>

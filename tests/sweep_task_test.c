@@ -253,6 +253,54 @@ static int call_a_group_off(void *ctx)
     return bk_group_close(&c->group, r);
 }
 
+static int become_ready(void *ctx)
+{
+    struct crowd *c = ctx;
+    c->begun++;
+    int r = bk_sleep(bk_ms(1));
+    if (r == 0)
+        bk_started(c);
+    if (r == 0)
+        r = bk_sleep(bk_ms(1));
+    c->ended++;
+    return r;
+}
+
+static int start_and_wait_until_ready(void *ctx)
+{
+    struct crowd *c = ctx;
+    void *value = NULL;
+    int r = bk_group_open(&c->group, &(bk_group_opts){.limit = 1});
+    for (int i = 0; r == 0 && i < 2; i++) {
+        r = bk_group_start(c->group, &value, become_ready, c, NULL);
+        if ((r == 0) != (value == c) || c->begun != c->ended + (int)bk_group_count(c->group))
+            sweep_lost("start returns %d with %zu children", r, bk_group_count(c->group));
+        value = NULL;
+    }
+    return bk_group_close(&c->group, r);
+}
+
+static int fail_with_a_list(void *ctx)
+{
+    struct crowd *c = ctx;
+    bk_errors *errors = NULL;
+    int r = bk_group_open(&c->group, &(bk_group_opts){.errors = &errors});
+    if (r == 0)
+        r = bk_group_go(c->group, stand, c, NULL);
+    if (r == 0)
+        r = bk_group_go(c->group, walk_into_a_wall, c, &(bk_task_opts){.name = "wall"});
+    if (r == 0)
+        r = bk_sleep_forever();
+    r = bk_group_close(&c->group, r);
+    if (r == -EIO && bk_errors_count(errors) != 1 && !sweep_excused())
+        sweep_lost("%zu failures", bk_errors_count(errors));
+    bk_errors_free(&errors);
+    if (r != -EIO)
+        return r;
+    r = bk_sleep(bk_ms(1));
+    return r < 0 ? r : -EIO;
+}
+
 /* ---- Timeouts and shields ---- */
 
 static int wait_for_inner(void *ctx)
@@ -368,6 +416,10 @@ static const struct sweep_scenario scenarios[] = {
      .subject = fail_in_a_group, .check = all_have_ended, .want = -EIO},
     {.name = "group called off", .state_size = sizeof(struct crowd), .subject = call_a_group_off,
      .check = all_have_ended},
+    {.name = "group with a list", .state_size = sizeof(struct crowd),
+     .subject = fail_with_a_list, .check = all_have_ended, .want = -EIO},
+    {.name = "group start", .state_size = sizeof(struct crowd),
+     .subject = start_and_wait_until_ready, .check = all_have_ended},
     {.name = "nested timeouts", .subject = nest_timeouts},
     {.name = "shield", .state_size = sizeof(struct crowd), .subject = clean_up_under_a_shield,
      .check = cleaned_up},

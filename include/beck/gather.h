@@ -8,6 +8,7 @@
 #ifndef BECK_GATHER_H
 #define BECK_GATHER_H
 
+#include <beck/errors.h>
 #include <beck/task.h>
 
 BK_BEGIN_DECLS
@@ -21,7 +22,8 @@ typedef struct bk_call {
 } bk_call;
 
 typedef struct bk_gather_opts {
-    bool collect; /* a failure is a result like others: go on, return 0, look at each */
+    bool collect;       /* a failure is a result like others: go on, return 0, look at each */
+    bk_errors **errors; /* bk_gather: as bk_group_opts.errors */
 } bk_gather_opts;
 
 /* Runs every call as a task of its own, at the same time, and waits for all of them; results are in

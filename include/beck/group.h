@@ -13,6 +13,7 @@
 #ifndef BECK_GROUP_H
 #define BECK_GROUP_H
 
+#include <beck/errors.h>
 #include <beck/task.h>
 
 BK_BEGIN_DECLS
@@ -28,10 +29,14 @@ typedef struct bk_group_opts {
     bool keep_going; /* a failed child does not abort the group */
     const char *name; /* for bk_dump; cut at 31 bytes */
     /* Called for each child that failed, as it ends; must not suspend.  child: borrowed for the
-     * call (bk_task_name, bk_task_errmsg).  NULL: the first failure is what close returns, and
-     * further ones go to bk_run_opts.on_error. */
+     * call (bk_task_name, bk_task_errmsg). */
     void (*on_failure)(void *ctx, bk_task *child, int result);
     void *on_failure_ctx;
+    /* Where close puts the list of all failures, NULL when there were none: those of children in
+     * the order in which they ended, the opener's own last.  *errors: NULL before, bk_errors_free
+     * it.  A failure that neither this, nor on_failure, nor the result of close tells of goes to
+     * bk_run_opts.on_error. */
+    bk_errors **errors;
 } bk_group_opts;
 
 /* Opens a group in the calling task, which must close it.  Errors: -ENOMEM. */
@@ -51,12 +56,28 @@ BK_API int bk_group_go_msg(bk_group *group, bk_msg_fn *fn, void *ctx, bk_msg **m
 BK_API int bk_group_go_task(bk_group *group, bk_task **out, bk_fn *fn, void *ctx,
                             const bk_task_opts *opts);
 
+/* Starts fn(ctx) as a child and waits until it says that it is ready, by bk_started.  For a server
+ * that must listen before its clients are started: what bk_started is given comes out in *value
+ * (NULL to drop it).  Suspends also while the group is at its limit.
+ * Returns 0: the child runs on; the child's failure when it ended before it was ready, which is
+ * then no failure of the group; -EINVAL when it ended well without a word; otherwise as
+ * bk_group_go.  -ECANCELED when the caller was cancelled: so was the child, and it has ended.
+ * trio: nursery.start. */
+BK_API int bk_group_start(bk_group *group, void **value, bk_fn *fn, void *ctx,
+                          const bk_task_opts *opts);
+
+/* Says that the running task is ready, to the bk_group_start that waits for it; nothing otherwise,
+ * so that the same function can be started in other ways too.  Does not suspend. */
+BK_API void bk_started(void *value);
+
 /* Waits until no child is left; the group stays open.  For any task that is not a child.
  * Returns 0 or -ECANCELED. */
 BK_API int bk_group_wait(bk_group *group);
 
-/* Calls the group off: cancels every child, and further go calls fail with -ECANCELED.  That is a
- * normal end, not a failure: close then returns 0, also for the -ECANCELED of such a go. */
+/* Calls the group off: cancels every child, and the opener until it closes the group; further go
+ * calls fail with -ECANCELED.  That is a normal end, not a failure: close then returns 0, also for
+ * an r of -ECANCELED, unless the opener is cancelled from outside as well.  Any task may call it,
+ * several times. */
 BK_API void bk_group_cancel(bk_group *group);
 
 BK_API size_t bk_group_count(const bk_group *group);    /* children alive */

@@ -23,8 +23,12 @@ int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts)
     if (!tasks)
         return bk_fail(-ENOMEM, "no memory to gather %zu calls", n);
     bk_group *group = NULL;
+    bk_errors *seen = NULL; /* every failure is a call's result as well: none is to be reported */
     int r = bk_group_open(&group,
-                          &(bk_group_opts){.limit = n, .keep_going = collect, .name = "gather"});
+                          &(bk_group_opts){.limit = n,
+                                           .keep_going = collect,
+                                           .name = "gather",
+                                           .errors = opts && opts->errors ? opts->errors : &seen});
     if (r == 0) {
         r = start_calls(group, calls, n, tasks);
         bool all_ended = false;
@@ -44,6 +48,7 @@ int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts)
             calls[i].result = bk_task_result(tasks[i]);
         bk_task_free(&tasks[i]);
     }
+    bk_errors_free(&seen);
     bki_free(tasks);
     return r;
 }

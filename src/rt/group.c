@@ -6,7 +6,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "rt/rt.h"
+#include "rt/errors.h"
+#include "rt/report.h"
 
 #define DEFAULT_LIMIT 1024
 
@@ -19,14 +20,20 @@ struct bk_group {
     size_t failures;
     struct bki_list go_line;   /* go calls waiting for a place */
     struct bki_list idle_line; /* waits for n == 0 */
-    int first_failure;
-    struct bki_error_slot error; /* its detail */
+    struct failure {
+        char task[BKI_NAME_MAX * 2];
+        uint64_t task_id;
+        int result;
+        struct bki_error_slot error;
+    } first; /* failure of a child */
     void (*on_failure)(void *ctx, bk_task *child, int result);
     void *on_failure_ctx;
+    bk_errors *errors;      /* collected so far */
+    bk_errors **errors_out; /* where they go, or NULL */
     bool keep_going;
     bool cancelled;    /* no more children */
     bool called_off;   /* cancelled by bk_group_cancel */
-    bool owner_raised; /* a failure has cancelled the owner */
+    bool owner_raised; /* the owner is cancelled until it closes the group */
     char name[BKI_NAME_MAX];
 };
 
@@ -58,6 +65,7 @@ int bk_group_open(bk_group **out, const bk_group_opts *opts)
     group->keep_going = opts->keep_going;
     group->on_failure = opts->on_failure;
     group->on_failure_ctx = opts->on_failure_ctx;
+    group->errors_out = opts->errors;
     if (opts->name)
         snprintf(group->name, sizeof group->name, "%s", opts->name);
     *out = group;
@@ -136,6 +144,79 @@ int bk_group_go_msg(bk_group *group, bk_msg_fn *fn, void *ctx, bk_msg **msg)
     return start_child(group, NULL, &spec);
 }
 
+/* ---- Starting a child and waiting until it is ready ---- */
+
+/* In the frame of bk_group_start. */
+struct bki_starter {
+    struct bki_list line; /* its only waiter */
+    bool ready;
+    void *value;
+};
+
+static const struct bki_wait_kind ready_kind = {.what = "start of a child",
+                                                .describe = describe_group};
+
+void bk_started(void *value)
+{
+    struct bki_starter *starter = bki_self()->starter;
+    if (!starter)
+        return;
+    bki_self()->starter = NULL;
+    starter->ready = true;
+    starter->value = value;
+    bki_grant_first(&starter->line, 0);
+}
+
+static void end_before_ready(struct bk_task *task)
+{
+    struct bki_starter *starter = task->starter;
+    task->starter = NULL;
+    bki_grant_first(&starter->line, 0);
+}
+
+/* 0 once it is ready or has ended. */
+static int wait_until_ready(struct bki_starter *starter, bk_task *child)
+{
+    struct bki_waiter w;
+    if (starter->ready || bk_task_done(child))
+        return 0;
+    int r = bki_wait(&starter->line, &w, &ready_kind, child->group);
+    if (r < 0) {
+        child->starter = NULL; /* from now on a child like others, but a cancelled one */
+        bk_task_wait(child, NULL);
+    }
+    return r;
+}
+
+static int failed_start(bk_task *child)
+{
+    int r = bk_task_result(child);
+    if (r >= 0)
+        return bk_fail(-EINVAL, "task '%s' ended without bk_started", bk_task_name(child));
+    bki_error_slot_adopt(&child->error);
+    return r;
+}
+
+int bk_group_start(bk_group *group, void **value, bk_fn *fn, void *ctx, const bk_task_opts *opts)
+{
+    struct bki_starter starter = {.ready = false};
+    struct bki_task_spec spec = {
+        .fn = fn, .ctx = ctx, .starter = &starter, .site = __builtin_return_address(0)};
+    bk_task *child = NULL;
+    bki_task_spec_apply(&spec, opts);
+    bki_list_init(&starter.line);
+    int r = start_child(group, &child, &spec);
+    if (r < 0)
+        return r;
+    r = wait_until_ready(&starter, child);
+    if (r == 0 && !starter.ready)
+        r = failed_start(child);
+    else if (r == 0 && value)
+        *value = starter.value;
+    bk_task_free(&child);
+    return r;
+}
+
 /* ---- Cancelling and ending ---- */
 
 static void cancel_children(struct bk_group *group)
@@ -149,21 +230,43 @@ static void cancel_children(struct bk_group *group)
     bki_grant_all(&group->go_line, -ECANCELED);
 }
 
+/* No more children; those there are, and the owner until it closes the group, are cancelled. */
+static void abort_group(struct bk_group *group)
+{
+    cancel_children(group);
+    if (group->owner_raised)
+        return;
+    group->owner_raised = true;
+    bki_cancel_raise(group->owner, group->frame);
+}
+
 void bk_group_cancel(bk_group *group)
 {
     group->called_off = true;
-    cancel_children(group);
+    abort_group(group);
 }
 
-/* The first failure is what close returns; on_failure sees all, and without it the later ones go
- * the way of failures nobody waited for. */
+/* The first failure is what close returns.  on_failure and errors see all; without them the later
+ * ones go the way of failures nobody waited for. */
 static void record_failure(struct bk_group *group, struct bk_task *task)
 {
+    char buf[BKI_NAME_MAX * 2];
+    bk_error_report report = {
+        .what = "a child failed",
+        .task = bki_task_label(task, buf, sizeof buf),
+        .task_id = task->id,
+        .result = task->result,
+        .detail = bki_error_slot_text(&task->error),
+    };
     if (group->failures++ == 0) {
         task->was_observed = true;
-        group->first_failure = task->result;
-        bki_error_slot_copy(&group->error, &task->error);
+        snprintf(group->first.task, sizeof group->first.task, "%s", report.task);
+        group->first.task_id = task->id;
+        group->first.result = task->result;
+        bki_error_slot_copy(&group->first.error, &task->error);
     }
+    if (group->errors_out && bki_errors_add(&group->errors, &report))
+        task->was_observed = true;
     if (group->on_failure) {
         task->was_observed = true;
         group->on_failure(group->on_failure_ctx, task, task->result);
@@ -175,13 +278,12 @@ void bki_group_child_done(struct bk_task *task)
     struct bk_group *group = task->group;
     bki_list_remove(&task->group_link);
     task->group = NULL;
-    if (task->result < 0 && task->result != -ECANCELED) {
+    if (task->starter) {
+        end_before_ready(task);
+    } else if (task->result < 0 && task->result != -ECANCELED) {
         record_failure(group, task);
-        if (!group->keep_going && !group->owner_raised) {
-            group->owner_raised = true;
-            cancel_children(group);
-            bki_cancel_raise(group->owner, group->frame);
-        }
+        if (!group->keep_going)
+            abort_group(group);
     }
     give_place(group);
 }
@@ -221,23 +323,54 @@ static void wait_for_children(struct bk_group *group)
     }
 }
 
-static int outcome(struct bk_group *group, int r, int failure_before)
+static bool is_failure(int r)
 {
-    bool cancelled_outside = group->frame->pending > 0;
-    bool own_failure = r < 0 && r != -ECANCELED;
+    return r < 0 && r != -ECANCELED;
+}
+
+/* r: how the opener's own work went.  True when a child's failure is the group's result. */
+static bool child_failed_first(const struct bk_group *group, int r, int failure_before)
+{
     /* What the opener tolerated does not hide how its own work ended. */
     if (group->keep_going && r < 0 && !(r == -ECANCELED && group->called_off))
+        return false;
+    return failure_before < 0 || (group->first.result < 0 && !is_failure(r));
+}
+
+static int own_result(const struct bk_group *group, int r)
+{
+    if (is_failure(r) || (group->keep_going && r < 0 && !group->called_off))
         return r;
-    if (failure_before < 0 || (group->first_failure < 0 && !own_failure)) {
-        bki_error_slot_adopt(&group->error);
-        return group->first_failure;
-    }
-    if (own_failure)
-        return r;
-    if (cancelled_outside)
-        return -ECANCELED;
-    /* The opener stopped because it called its own group off: that is a normal end. */
+    if (group->frame->pending > 0)
+        return -ECANCELED; /* from outside */
+    /* The opener stopped because its group was called off: that is a normal end. */
     return r == -ECANCELED && group->called_off ? 0 : r;
+}
+
+/* Collects the opener's failure, and tells on_error of one that nobody else will tell of. */
+static void account_for_failures(struct bk_group *group, int r, bool child_first)
+{
+    char buf[BKI_NAME_MAX * 2];
+    if (is_failure(r)) {
+        bk_error_report own = {
+            .what = "the opener of a group failed",
+            .task = bki_task_label(group->owner, buf, sizeof buf),
+            .task_id = group->owner->id,
+            .result = r,
+            .detail = bki_error_slot_text(&group->owner->error),
+        };
+        bool collected = group->errors_out && bki_errors_add(&group->errors, &own);
+        if (child_first && !collected)
+            bki_report(&own);
+    }
+    if (group->first.result < 0 && !child_first && !group->errors_out && !group->on_failure)
+        bki_report(&(bk_error_report){
+            .what = "a child failed, and its group ended otherwise",
+            .task = group->first.task,
+            .task_id = group->first.task_id,
+            .result = group->first.result,
+            .detail = bki_error_slot_text(&group->first.error),
+        });
 }
 
 int bk_group_close(bk_group **group, int r)
@@ -245,20 +378,26 @@ int bk_group_close(bk_group **group, int r)
     struct bk_group *g = *group;
     if (!g)
         return r;
-    int failure_before = g->first_failure;
+    int failure_before = g->first.result;
     struct bki_cancel_told told = bki_cancel_told_save();
     if ((r < 0 || bki_check_cancel() < 0) && !g->cancelled)
         cancel_children(g);
     wait_for_children(g);
     if (g->owner_raised)
         bki_cancel_lower(g->frame);
-    r = outcome(g, r, failure_before);
+    bool child_first = child_failed_first(g, r, failure_before);
+    account_for_failures(g, r, child_first);
+    r = child_first ? g->first.result : own_result(g, r);
+    if (child_first)
+        bki_error_slot_adopt(&g->first.error);
+    if (g->errors_out)
+        *g->errors_out = g->errors;
     if (r != -ECANCELED)
         bki_cancel_told_restore(told);
     else
         bki_check_cancel(); /* told now, when it came between the last child's end and here */
     *group = NULL;          /* not before: children may reach the group through it */
-    bki_error_slot_free(&g->error);
+    bki_error_slot_free(&g->first.error);
     bki_free(g);
     return r;
 }

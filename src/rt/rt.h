@@ -105,6 +105,7 @@ struct bk_task {
     struct bki_list all_link; /* loop->tasks, in order of creation */
     struct bki_list joiners;  /* bki_waiters in bk_task_wait, and bki_watches */
     struct bk_group *group;   /* the group it is a child of, NULL when free-standing */
+    struct bki_starter *starter; /* the bk_group_start that waits for it to be ready, or NULL */
     struct bki_list group_link;
     unsigned n_cancel;      /* bk_cancelling */
     uint64_t id;            /* 1 is the main task */
@@ -281,6 +282,7 @@ struct bki_task_spec {
     void *ctx;
     bk_msg **msg;
     struct bk_group *group;
+    struct bki_starter *starter;
     const char *name;
     size_t stack_size;
     bool eager;

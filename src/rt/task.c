@@ -87,8 +87,10 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
     bki_list_push_back(&loop->tasks, &task->all_link);
     loop->n_tasks++;
     task->state = BKI_NEW;
-    if (spec->group)
+    if (spec->group) {
+        task->starter = spec->starter;
         bki_group_child_add(spec->group, task);
+    }
     if (__builtin_expect(loop->shutting_down, 0))
         bk_task_cancel(task);
     if (out)
