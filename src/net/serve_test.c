@@ -225,7 +225,9 @@ LOOP_TEST(a_cancelled_server_cancels_its_handlers)
 static int serve_and_close(void *ctx)
 {
     struct server *server = ctx;
-    int r = bk_listen(&server->listener, "unix:@beck-serve-test", NULL);
+    char url[48];
+    snprintf(url, sizeof url, "unix:@beck-serve-test-%d", (int)getpid()); /* one for each program */
+    int r = bk_listen(&server->listener, url, NULL);
     if (r == 0)
         r = bk_serve(server->listener, server->handler, server, NULL);
     return bk_listener_close(&server->listener, r);
@@ -249,8 +251,9 @@ static int cancel_after_a_byte(void *ctx)
 LOOP_TEST(a_connection_whose_handler_never_ran_is_closed)
 {
     static struct server server = {.handler = echo};
-    static const struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0beck-serve-test"};
-    socklen_t len = offsetof(struct sockaddr_un, sun_path) + sizeof "beck-serve-test";
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int n = snprintf(un.sun_path + 1, 40, "beck-serve-test-%d", (int)getpid());
+    socklen_t len = (socklen_t)offsetof(struct sockaddr_un, sun_path) + 1 + (socklen_t)n;
     struct canceller canceller = {0};
     struct ends e;
     bk_task *task = NULL;
