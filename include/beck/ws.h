@@ -29,19 +29,22 @@ typedef struct bk_ws bk_ws;
 typedef struct bk_ws_opts {
     size_t max_message;           /* bytes received, over all fragments; default 1 MiB */
     size_t max_fragments;         /* of a message received; default 16,384 */
-    bk_duration timeout;          /* resolve, connect and handshake together; default 10 s */
+    bk_duration timeout;          /* resolve, connect and handshakes together; default 10 s */
     bk_duration close_timeout;    /* for the peer's close frame after ours; default 10 s */
     const char *const *headers;   /* further request or response lines, "Name: value", then NULL */
     const char *const *protocols; /* subprotocols, the preferred first, then NULL */
     const char *origin;           /* client: the Origin header; default none */
+    bk_tls *tls;                  /* client, for wss://, in use until connected; default
+                                   * bk_tls_default() */
     size_t write_buffer;          /* as in bk_stream_opts; default 64 KiB */
 } bk_ws_opts;
 
-/* Connects to "ws://host[:port]/path?query" and asks for a WebSocket there.
+/* Connects to "ws://host[:port]/path?query", or under TLS to "wss://...", and asks for a WebSocket
+ * there.
  * out: NULL on entry; bk_ws_close it.  Suspends until the server has answered.
- * Returns 0; -BK_EURL; -BK_EUNSUPPORTED (wss: needs TLS); -BK_EREFUSED (the answer was not "101
- * Switching Protocols": bk_errmsg has its status); -BK_EPROTO; -ETIMEDOUT; -EINVAL (a header or a
- * protocol that may not be sent); or as bk_connect. */
+ * Returns 0; -BK_EURL; -BK_EREFUSED (the answer was not "101 Switching Protocols": bk_errmsg has
+ * its status); -BK_EPROTO; -ETIMEDOUT; -EINVAL (a header or a protocol that may not be sent); or as
+ * bk_connect, with the errors of TLS. */
 BK_API int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts);
 
 /* Reads a WebSocket request from a stream just accepted, and answers it.

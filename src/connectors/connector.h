@@ -35,7 +35,7 @@ struct bki_connector {
 
 extern const struct bki_connector bki_connector_exec, bki_connector_file, bki_connector_gen,
     bki_connector_null, bki_connector_sqlite, bki_connector_stdio, bki_connector_ws,
-    bki_connector_ws_listen;
+    bki_connector_ws_listen, bki_connector_wss;
 
 /* The connector of a URL's scheme; NULL with bk_errmsg: what there is, and what may have been
  * meant. */

@@ -10,8 +10,9 @@
 
 /* In alphabetical order of their schemes. */
 static const struct bki_connector *const connectors[] = {
-    &bki_connector_stdio, &bki_connector_exec,   &bki_connector_file, &bki_connector_gen,
-    &bki_connector_null,  &bki_connector_sqlite, &bki_connector_ws,   &bki_connector_ws_listen,
+    &bki_connector_stdio, &bki_connector_exec,      &bki_connector_file,
+    &bki_connector_gen,   &bki_connector_null,      &bki_connector_sqlite,
+    &bki_connector_ws,    &bki_connector_ws_listen, &bki_connector_wss,
 };
 
 #define N_CONNECTORS (sizeof connectors / sizeof *connectors)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The connector "ws:": the messages of a WebSocket server, and messages sent to one.
+ * The connectors "ws:" and "wss:": the messages of a WebSocket server, and messages sent to one.
  *
  * The first connection must succeed.  One lost later is made again, with a growing wait, and the
  * gap is told: what the server sent meanwhile is gone.  Options stand behind a "#", since the query
@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "connectors/backoff.h"
 #include "connectors/connector.h"
+#include "connectors/tls_options.h"
 
 #define CLOSE_NORMAL 1000
 #define SINK_BATCH 256
@@ -46,14 +47,15 @@ static int link_init(struct link *link, const struct bki_target *target)
     if (!link->url || (hello && !link->hello))
         return bk_fail(-ENOMEM, "no memory for a URL");
     if (!target->parts.host.data)
-        return bk_fail(-BK_EURL, "ws: is written ws://HOST[:PORT]/PATH");
-    return 0;
+        return bk_fail(-BK_EURL, "ws: is written ws://HOST[:PORT]/PATH, with TLS wss://");
+    return bki_target_tls_client(target, &link->opts.tls);
 }
 
 static void link_free(struct link *link)
 {
     bki_free(link->url);
     bki_free(link->hello);
+    bk_tls_free(&link->opts.tls);
 }
 
 static int link_connect(struct link *link)
@@ -323,10 +325,11 @@ static int add_sink(bk_flow *flow, const struct bki_target *target)
     return r;
 }
 
+#define OPTIONS "[#reconnect=lost|always|never&send=TEXT&stall=TIME&max=SIZE"
+
 const struct bki_connector bki_connector_ws = {
     .info = {.scheme = "ws",
-             .usage = "ws://HOST[:PORT]/PATH[#reconnect=lost|always|never&send=TEXT&stall=TIME"
-                      "&max=SIZE]",
+             .usage = "ws://HOST[:PORT]/PATH" OPTIONS "]",
              .about = "The messages of a WebSocket server, reconnecting when the connection is "
                       "lost; as a sink, messages sent to it.",
              .source = true,
@@ -335,6 +338,22 @@ const struct bki_connector bki_connector_ws = {
     .options_in = BKI_OPTIONS_IN_FRAGMENT,
     .source_options = (const char *const[]){"reconnect", "send", "stall", "max", NULL},
     .sink_options = (const char *const[]){"reconnect", "send", "max", NULL},
+    .add_source = add_source,
+    .add_sink = add_sink,
+};
+
+const struct bki_connector bki_connector_wss = {
+    .info = {.scheme = "wss",
+             .usage = "wss://HOST[:PORT]/PATH" OPTIONS "&cacert=FILE&cert=FILE&key=FILE&insecure]",
+             .about = "The same under TLS; the certificate must be from whom the system trusts, or "
+                      "cacert.",
+             .source = true,
+             .sink = true,
+             .source_class = BK_SOURCE_NONE},
+    .options_in = BKI_OPTIONS_IN_FRAGMENT,
+    .source_options =
+        (const char *const[]){"reconnect", "send", "stall", "max", BKI_TLS_CLIENT_OPTIONS, NULL},
+    .sink_options = (const char *const[]){"reconnect", "send", "max", BKI_TLS_CLIENT_OPTIONS, NULL},
     .add_source = add_source,
     .add_sink = add_sink,
 };

@@ -28,12 +28,15 @@ int bki_ws_server_init(struct bki_ws_server *server, const struct bki_target *ta
     uint64_t max;
     int r = bki_target_size(target, "max", 0, &max);
     server->opts.max_message = (size_t)max;
-    return r < 0 ? r : read_address(target, &server->address);
+    if (r == 0)
+        r = read_address(target, &server->address);
+    return r < 0 ? r : bki_target_tls_server(target, &server->tls);
 }
 
 void bki_ws_server_free(struct bki_ws_server *server)
 {
     bki_free(server->address);
+    bk_tls_free(&server->tls);
 }
 
 static int serve_stream(void *ctx, bk_stream **stream)
@@ -65,14 +68,14 @@ static int serve(void *ctx)
 int bki_ws_server_open(struct bki_ws_server *server, struct bki_port *port)
 {
     server->port = port;
-    int r = bk_listen(&server->listener, server->address, NULL);
+    int r = bk_listen(&server->listener, server->address, &(bk_listen_opts){.tls = server->tls});
     if (r == 0)
         r = bk_go(&server->task, serve, server, &(bk_task_opts){.name = "ws-listen"});
     if (r == 0)
         r = bk_yield(); /* a task cancelled before it began would not say that it has ended */
     if (r < 0)
         return bki_ws_server_close(server, r);
-    bki_port_event(port, BK_FLOW_READY, 0, "listening on ws://%s/",
+    bki_port_event(port, BK_FLOW_READY, 0, "listening on %s://%s/", server->tls ? "wss" : "ws",
                    bk_listener_address(server->listener));
     return 0;
 }
@@ -95,10 +98,10 @@ int bki_ws_server_close(struct bki_ws_server *server, int r)
 
 const struct bki_connector bki_connector_ws_listen = {
     .info = {.scheme = "ws-listen",
-             .usage = "ws-listen:HOST:PORT[?max=SIZE]  "
+             .usage = "ws-listen:HOST:PORT[?max=SIZE&cert=FILE&key=FILE&cacert=FILE]  "
                       "sink: ws-listen:HOST:PORT[?wait=N&buffer=N&slow=wait|drop|close]",
-             .about = "A WebSocket server: what clients send; as a sink, each message to every "
-                      "client, the first N waited for.",
+             .about = "A WebSocket server, with cert under TLS: what clients send; as a sink, each "
+                      "message to every client, the first N waited for.",
              .source = true,
              .sink = true,
              .source_class = BK_SOURCE_NONE},

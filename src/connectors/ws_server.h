@@ -7,10 +7,12 @@
 #include <beck/ws.h>
 
 #include "connectors/connector.h"
+#include "connectors/tls_options.h"
 
 struct bki_ws_server {
     char *address;
     bk_ws_opts opts;
+    bk_tls *tls; /* NULL: plain */
     struct bki_port *port;
     bk_listener *listener;
     bk_task *task;
@@ -35,7 +37,7 @@ void bki_ws_server_stop(struct bki_ws_server *server);
 int bki_ws_server_close(struct bki_ws_server *server, int r);
 
 /* Options that it understands. */
-#define BKI_WS_SERVER_OPTIONS "max"
+#define BKI_WS_SERVER_OPTIONS "max", BKI_TLS_SERVER_OPTIONS
 
 /* The source and the sink, each in a file of its own. */
 int bki_ws_listen_add_source(bk_flow *flow, const struct bki_target *target);

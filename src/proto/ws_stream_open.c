@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include <beck/tls.h>
+
 #include "base/alloc.h"
 #include "base/url.h"
 #include "proto/http_read.h"
@@ -165,6 +167,7 @@ struct target {
     char *host;    /* for the Host field */
     char *path;    /* with the query */
     char *shown;   /* the URL without its secrets, for messages */
+    bool tls;
 };
 
 static void free_target(struct target *t)
@@ -178,8 +181,8 @@ static void free_target(struct target *t)
 /* What is wrong with the URL; NULL: nothing. */
 static const char *url_fault(const struct bki_url *url)
 {
-    if (!bki_url_scheme_is(url, "ws"))
-        return "not a ws:// URL";
+    if (!bki_url_scheme_is(url, "ws") && !bki_url_scheme_is(url, "wss"))
+        return "not a ws:// or wss:// URL";
     if (!url->host.data || url->host.len == 0)
         return "the host is missing";
     if (url->userinfo.data)
@@ -218,16 +221,15 @@ static int make_target(struct target *t, const char *text)
     if (r < 0)
         return r;
     bki_url_redacted(&url, shown, sizeof shown);
-    if (bki_url_scheme_is(&url, "wss"))
-        return bk_fail(-BK_EUNSUPPORTED, "%s: this build has no TLS; use ws://", shown);
     const char *fault = url_fault(&url);
     if (fault)
         return bk_fail(-BK_EURL, "%s: %s", shown, fault);
     const char *open = url.host_is_ipv6 ? "[" : "", *close = url.host_is_ipv6 ? "]" : "";
-    int port = url.port < 0 ? 80 : url.port;
+    t->tls = bki_url_scheme_is(&url, "wss");
+    int usual = t->tls ? 443 : 80, port = url.port < 0 ? usual : url.port;
     t->address = join("%s%.*s%s:%d", open, SPAN_ARGS(url.host), close, port);
-    t->host = port == 80 ? join("%s%.*s%s", open, SPAN_ARGS(url.host), close)
-                         : join("%s%.*s%s:%d", open, SPAN_ARGS(url.host), close, port);
+    t->host = port == usual ? join("%s%.*s%s", open, SPAN_ARGS(url.host), close)
+                            : join("%s%.*s%s:%d", open, SPAN_ARGS(url.host), close, port);
     t->path = join("%s%.*s%s%.*s", url.path.len == 0 ? "/" : "", SPAN_ARGS(url.path),
                    url.query.data ? "?" : "", SPAN_ARGS(url.query));
     t->shown = bki_strdup(shown);
@@ -291,7 +293,12 @@ static int connect_target(bk_ws **out, const struct target *t, const bk_ws_opts 
 {
     bk_stream *s = NULL;
     struct bk_ws *ws = NULL;
-    int r = bk_connect(&s, t->address, &(bk_connect_opts){.timeout = bk_forever()});
+    bk_connect_opts how = {.timeout = bk_forever()};
+    if (t->tls) {
+        how.tls = opts->tls ? opts->tls : bk_tls_default();
+        how.alpn = (const char *const[]){"http/1.1", NULL};
+    }
+    int r = bk_connect(&s, t->address, &how);
     if (r < 0)
         return r;
     r = bki_ws_stream_new(&ws, &s, BKI_WS_CLIENT, opts);
