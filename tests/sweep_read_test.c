@@ -180,15 +180,45 @@ static int read_records(void *ctx)
     return e;
 }
 
+/* Half a line is the last one of a writer that failed. */
+static void got_line(struct reading *r, bk_span line)
+{
+    got(r, line.data, line.len);
+    if (line.len == RECORD - 2)
+        got(r, "\r\n", 2);
+    else if (!sweep_excused())
+        sweep_lost("a line of %zu bytes", line.len);
+}
+
 static int read_lines(void *ctx)
 {
     struct reading *r = ctx;
     bk_span line;
     int e;
-    while ((e = bk_stream_read_line(r->here, &line)) == 1) {
-        got(r, line.data, line.len);
-        got(r, "\r\n", 2);
-    }
+    while ((e = bk_stream_read_line(r->here, &line)) == 1)
+        got_line(r, line);
+    return e;
+}
+
+static int read_records_of_two_ends(void *ctx)
+{
+    const bk_span ends[] = {bk_span_str("\n"), bk_span_str("\r\n")};
+    struct reading *r = ctx;
+    bk_span record;
+    int e;
+    while ((e = bk_stream_read_until_any(r->here, ends, 2, &record)) == 1)
+        got(r, record.data, record.len);
+    return e;
+}
+
+static int read_all_at_once(void *ctx)
+{
+    struct reading *r = ctx;
+    bk_msg *all = NULL;
+    int e = bk_stream_read_all(r->here, TOTAL, &all);
+    if (e == 0)
+        got(r, bk_msg_data(all), bk_msg_len(all));
+    bk_msg_free(&all);
     return e;
 }
 
@@ -215,10 +245,8 @@ static int read_line_or_complain(struct reading *r)
         r->n_got = r->n_long;
         return 1;
     }
-    if (e == 1) {
-        got(r, line.data, line.len);
-        got(r, "\r\n", 2);
-    }
+    if (e == 1)
+        got_line(r, line);
     return e;
 }
 
@@ -259,11 +287,16 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "read exactly, large", READING(read_exactly_much)},
     {.name = "read exactly, by turns", READING(read_exactly_by_turns)},
     {.name = "read until", READING(read_records)},
+    {.name = "read until one of two", READING(read_records_of_two_ends)},
+    {.name = "read all", READING(read_all_at_once)},
     {.name = "read line", READING(read_lines)},
     {.name = "peek", READING(peek_and_consume)},
-    {.name = "read line over the limit", .state_size = sizeof(struct reading),
-     .open = open_reading_with_a_limit, .close = close_reading,
-     .subject = read_lines_within_the_limit, .helpers = {write_all},
+    {.name = "read line over the limit",
+     .state_size = sizeof(struct reading),
+     .open = open_reading_with_a_limit,
+     .close = close_reading,
+     .subject = read_lines_within_the_limit,
+     .helpers = {write_all},
      .check = the_other_lines_follow},
 };
 

@@ -21,6 +21,7 @@
 #ifndef BECK_STREAM_H
 #define BECK_STREAM_H
 
+#include <beck/msg.h>
 #include <beck/run.h>
 
 BK_BEGIN_DECLS
@@ -81,11 +82,22 @@ BK_API int bk_stream_read_exactly(bk_stream *stream, void *buf, size_t len);
  * no whole separator (nothing is consumed); or an error, nothing consumed. */
 BK_API int bk_stream_read_until(bk_stream *stream, bk_span separator, bk_span *out);
 
+/* The same with n separators (1 to 16): up to and including whichever ends first. */
+BK_API int bk_stream_read_until_any(bk_stream *stream, const bk_span *separators, size_t n,
+                                    bk_span *out);
+
 /* Reads a line, without its "\n" or "\r\n"; a last line without one counts.
  * *line: inside the stream; valid until the next read call.
  * Returns 1; 0 at the end of the stream; -BK_ELIMIT for a line over read_limit, whose rest the next
  * bk_stream_read_line skips; or an error. */
 BK_API int bk_stream_read_line(bk_stream *stream, bk_span *line);
+
+/* Reads all that comes until the stream ends, into a message of its own.
+ * limit: most bytes (BK_UNBOUNDED if you trust the peer).  out: NULL on entry, yours after
+ * (bk_msg_free); an empty one when nothing came.
+ * Returns 0; -BK_ELIMIT when more came than limit; -ENOMEM; or an error.  When it fails, the bytes
+ * that came stay in the stream, for another read. */
+BK_API int bk_stream_read_all(bk_stream *stream, size_t limit, bk_msg **out);
 
 /* For parsers: shows what is buffered, once that is at least `want` bytes, and consumes nothing.
  * want: at most read_limit; 0 shows what is there already.
@@ -109,6 +121,12 @@ BK_API int bk_stream_write(bk_stream *stream, const void *data, size_t len);
 /* Writes n pieces in order, as one write. */
 BK_API int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n);
 
+/* Writes data if that needs no waiting: all of it, or nothing.  For who has many streams to write
+ * to, and will not have a slow one delay the others.  Never suspends, deaf to cancels.
+ * Returns 0; -EAGAIN when more than write_buffer would then be unsent (while nothing is unsent, a
+ * piece of any length is taken); -EBUSY; or the connection's error. */
+BK_API int bk_stream_try_write(bk_stream *stream, const void *data, size_t len);
+
 /* Suspends until at most a quarter of write_buffer is unsent: for a writer who would rather wait
  * early than have its data queue up.  Returns 0, -ECANCELED, or the connection's error. */
 BK_API int bk_stream_drain(bk_stream *stream);
@@ -126,10 +144,30 @@ BK_API int bk_stream_write_eof(bk_stream *stream);
 
 /* Closes *stream and sets it to NULL.  NULL is fine.
  * r: how the caller's work with it went.  r >= 0: first flushes what is unsent, deaf to cancels,
- * for 5 s at most; r < 0: drops it.
+ * for 5 s at most; r < 0: drops it.  What is dropped the peer does not take for all there was: it
+ * sees a TCP connection reset.
  * Returns r, or the first error of writing that made data be lost (-ETIMEDOUT after those 5 s).
  * -EBUSY, and nothing is closed: another task is inside a call on the stream. */
 BK_API int bk_stream_close(bk_stream **stream, int r);
+
+/* ---- Ending it from elsewhere ----
+ *
+ * bk_stream_close is for whoever owns the stream.  These are for others, in any task of the loop,
+ * also while the owner is inside a call; the stream remains its owner's to close. */
+
+/* Asks for an end: from now on reading tells, after what has come already, of the end of the
+ * stream, and new writes fail with -EPIPE.  What was written is still sent, and then the peer sees
+ * the end too (over TLS when the owner closes the stream).  Never suspends. */
+BK_API void bk_stream_hang_up(bk_stream *stream);
+
+/* Ends the connection at once: drops what is unsent, resets a TCP connection.  Calls inside the
+ * stream, and later ones, fail with -ECONNABORTED.  Never suspends. */
+BK_API void bk_stream_abort(bk_stream *stream);
+
+/* Writing makes no sense any more: the connection failed, or was ended by one of these two. */
+BK_API bool bk_stream_is_closing(const bk_stream *stream);
+
+/* ---- Facts ---- */
 
 /* The addresses of the other end and of this one, as "127.0.0.1:52110"; "" for what has none.
  * Valid while the stream is. */

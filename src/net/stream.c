@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A stream's life: made of a descriptor, named, closed. */
+ * A stream's beginning: made of a descriptor, and named. */
 #include "net/stream.h"
 
 #include <fcntl.h>
@@ -14,7 +14,6 @@
 
 #define DEFAULT_LIMIT ((size_t)64 * 1024)
 #define FIRST_READ_SIZE ((size_t)4096)
-#define CLOSE_FLUSH_SECONDS 5
 
 int bki_stream_new(struct bk_stream **out, int fd, bool is_socket, const bk_stream_opts *opts)
 {
@@ -218,66 +217,4 @@ static void describe_stream(const void *object, char *buf, size_t size)
 
 const struct bki_wait_kind bki_wait_read = {.what = "read", .describe = describe_stream};
 const struct bki_wait_kind bki_wait_write = {.what = "write", .describe = describe_stream};
-
-/* ---- Closing ---- */
-
-static int flush_for_close(void *ctx)
-{
-    struct bk_stream *s = ctx;
-    bk_timeout *limit = NULL;
-    int r = bk_timeout_open(&limit, bk_seconds(CLOSE_FLUSH_SECONDS));
-    if (r < 0)
-        return r;
-    if (s->filter && !s->write_closed)
-        r = s->filter->eof(s);
-    if (r >= 0)
-        r = bki_stream_wait_unsent(s, 0);
-    r = bk_timeout_close(&limit, r);
-    if (r >= 0 && s->filter)
-        s->filter->linger(s);
-    if (r == -ETIMEDOUT)
-        bk_fail(r, "close %s: %zu bytes were not taken within %d s", bk_stream_peer(s),
-                bki_stream_unsent(s), CLOSE_FLUSH_SECONDS);
-    return r;
-}
-
-static void stop_write_op(struct bk_stream *s)
-{
-    static const struct bki_wait_kind wait_end = {.what = "close", .describe = describe_stream};
-    if (!s->write_op.in_flight)
-        return;
-    s->closing = true;
-    s->write_op.owner = bki_self();
-    s->loop->backend->cancel(s->loop, &s->write_op);
-    while (s->write_op.in_flight)
-        bki_park_hard(&wait_end, s);
-}
-
-bool bki_stream_in_use(const struct bk_stream *s)
-{
-    return s->reading || s->writing || !bki_list_empty(&s->write_waiters);
-}
-
-int bki_stream_finish(struct bk_stream *s, int r)
-{
-    if (r < 0)
-        return r;
-    int flushed = s->write_error;
-    if (flushed == 0 && (s->filter || bki_stream_unsent(s) > 0))
-        flushed = bk_shield(flush_for_close, s);
-    return flushed < 0 ? flushed : r;
-}
-
-int bk_stream_close(bk_stream **stream, int r)
-{
-    struct bk_stream *s = *stream;
-    if (!s)
-        return r;
-    if (bki_stream_in_use(s))
-        return bk_fail(-EBUSY, "close of a stream that another task is using");
-    r = bki_stream_finish(s, r);
-    stop_write_op(s);
-    bki_stream_free(s);
-    *stream = NULL;
-    return r;
-}
+const struct bki_wait_kind bki_wait_close = {.what = "close", .describe = describe_stream};

@@ -59,6 +59,8 @@ struct bk_stream {
     bool pushing;      /* what is written is taken at once, whatever write_buffer says */
     bool write_closed; /* write_eof was called */
     bool closing;      /* close waits for the operations in flight */
+    bool hung_up;      /* bk_stream_hang_up: reads tell of the end, writes are over */
+    bool aborted;      /* bk_stream_abort: both errors are set */
     int write_error;
     size_t write_buffer;
     struct bki_buf sending, queued;
@@ -90,7 +92,8 @@ bool bki_stream_in_use(const struct bk_stream *s);
 int bki_stream_finish(struct bk_stream *s, int r);
 
 /* Raw receive: the count (at least one), 0 at the end, or an error; sticky from then on.  Suspends.
- */
+ * -ESHUTDOWN when the stream was hung up meanwhile: a filter passes it on, and the read call tells
+ * of the end. */
 ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len);
 
 /* The same without suspending, -EAGAIN for nothing now; and a wait for there to be something: 0, or
@@ -113,6 +116,13 @@ int bki_stream_write_failed(const struct bk_stream *s);
  * write_buffer says, and deaf to cancels: for short answers of a protocol, whose number its owner
  * bounds.  No task may be writing.  0, or the connection's error. */
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len);
+
+/* Something was sent or a write has ended: what was hung up ends once nothing is unsent. */
+void bki_stream_end_hung_up(struct bk_stream *s);
+
+/* Drops all that is unsent and tells every writer of error; later ones too.  An operation in flight
+ * is only asked to end. */
+void bki_stream_fail_write(struct bk_stream *s, int error);
 
 /* bk_stream_writev that also says how much was taken when it fails. */
 int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
@@ -156,6 +166,6 @@ static inline size_t bki_stream_unsent(const struct bk_stream *s)
     return bki_buf_len(&s->sending) + bki_buf_len(&s->queued);
 }
 
-extern const struct bki_wait_kind bki_wait_read, bki_wait_write;
+extern const struct bki_wait_kind bki_wait_read, bki_wait_write, bki_wait_close;
 
 #endif

@@ -10,16 +10,25 @@
 #define SMALL_READS 256               /* reads below this many bytes go through the buffer */
 #define SMALL_FILLS_TO_SHRINK 16
 #define MAX_SEPARATOR 16
+#define MAX_SEPARATORS 16
 
 /* ---- Raw ---- */
 
+static ssize_t tell_read_error(struct bk_stream *s)
+{
+    const char *peer = bk_stream_peer(s);
+    return bki_fail_errno(s->read_error, peer[0] ? "read from %s" : "read%s", peer);
+}
+
+/* An operation has failed; when it was not the task that was cancelled, it was the operation: by
+ * bk_stream_abort or bk_stream_hang_up. */
 static ssize_t read_failed(struct bk_stream *s, int error)
 {
-    if (error == -ECANCELED)
-        return error;
-    s->read_error = error;
-    const char *peer = bk_stream_peer(s);
-    return bki_fail_errno(error, peer[0] ? "read from %s" : "read%s", peer);
+    if (error == -ECANCELED && !s->aborted)
+        return s->hung_up ? -ESHUTDOWN : error;
+    if (!s->read_error)
+        s->read_error = error;
+    return tell_read_error(s);
 }
 
 /* What a receive's result means. */
@@ -39,17 +48,31 @@ static ssize_t received(struct bk_stream *s, int64_t n, bool nowait)
     return 0;
 }
 
-static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
+static bool is_over(const struct bk_stream *s)
+{
+    return s->read_error || s->hung_up || s->at_eof;
+}
+
+static ssize_t tell_the_end(struct bk_stream *s)
+{
+    return s->read_error ? tell_read_error(s) : s->hung_up ? -ESHUTDOWN : 0;
+}
+
+static struct bki_op *receive_op(struct bk_stream *s, void *buf, size_t len, bool nowait)
 {
     struct bki_op *op = &s->read_op;
-    if (s->read_error)
-        return s->read_error;
-    if (s->at_eof)
-        return 0;
     op->kind = BKI_OP_RECV;
     op->buf = buf;
     op->len = len;
     op->nowait = nowait;
+    return op;
+}
+
+static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
+{
+    if (__builtin_expect(is_over(s), 0))
+        return tell_the_end(s);
+    struct bki_op *op = receive_op(s, buf, len, nowait);
     return received(s, bki_op_run(op, &bki_wait_read, s), nowait);
 }
 
@@ -60,18 +83,12 @@ ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len)
 
 ssize_t bki_stream_recv_now(struct bk_stream *s, void *buf, size_t len)
 {
-    struct bki_op *op = &s->read_op;
-    if (s->read_error)
-        return s->read_error;
-    if (s->at_eof)
-        return 0;
+    if (is_over(s))
+        return tell_the_end(s);
     /* The last one was short: the wait that follows tells when that has changed. */
     if (!s->fd.maybe_readable)
         return -EAGAIN;
-    op->kind = BKI_OP_RECV;
-    op->buf = buf;
-    op->len = len;
-    op->nowait = true;
+    struct bki_op *op = receive_op(s, buf, len, true);
     int r = s->loop->backend->start(s->loop, op);
     return received(s, r < 0 ? r : op->result, true);
 }
@@ -97,9 +114,15 @@ static ssize_t receive_past(struct bk_stream *s, void *buf, size_t len, bool now
     return receive(s, buf, len, nowait);
 }
 
+/* What was hung up has ended, whatever a filter makes of that. */
+static ssize_t end_if_hung_up(const struct bk_stream *s, ssize_t n)
+{
+    return __builtin_expect(s->hung_up, 0) && n < 0 && !s->read_error ? 0 : n;
+}
+
 ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len)
 {
-    return receive_past(s, buf, len, false);
+    return end_if_hung_up(s, receive_past(s, buf, len, false));
 }
 
 /* ---- The in-buffer ---- */
@@ -144,41 +167,42 @@ static void adapt(struct bk_stream *s, size_t offered, size_t got)
     }
 }
 
-/* The buffer is empty and large: waits for bytes without it, so that idle streams cost little. */
+/* The buffer is empty: waits for bytes without it, so that idle streams cost little. */
 static int wait_without_buffer(struct bk_stream *s)
 {
     bki_buf_free(&s->in);
     return s->filter ? s->filter->wait(s) : bki_stream_wait_readable(s);
 }
 
-/* The buffer it would receive into is too large to idle with. */
-static bool waits_without_buffer(const struct bk_stream *s)
+/* As bki_stream_recv_past, into the buffer, which is empty: it gets its memory when there is
+ * something to put there. */
+static ssize_t receive_lazily(struct bk_stream *s, size_t want)
 {
-    return bki_stream_buffered(s) == 0 && (s->in.cap > KEEP_SIZE || s->in_size > KEEP_SIZE);
-}
-
-/* As bki_stream_recv_past into the free part of the buffer. */
-static ssize_t receive_in(struct bk_stream *s, size_t want)
-{
+    bool try = s->filter || s->fd.maybe_readable;
     for (;;) {
-        bool lazy = waits_without_buffer(s);
-        if (!lazy || s->filter || s->fd.maybe_readable || !s->loop->backend->ready_based) {
-            int r = make_room(s, want);
-            if (r < 0)
-                return r;
-            ssize_t n = receive_past(s, bki_buf_end(&s->in), room(s), lazy);
-            if (n != -EAGAIN || !lazy)
-                return n;
-        }
-        int r = wait_without_buffer(s);
+        int r = try ? make_room(s, want) : 0;
         if (r < 0)
             return r;
+        ssize_t n = try ? receive_past(s, bki_buf_end(&s->in), room(s), true) : -EAGAIN;
+        if (n != -EAGAIN)
+            return n;
+        r = wait_without_buffer(s);
+        if (r < 0)
+            return r;
+        try = true;
     }
+}
+
+static ssize_t receive_more(struct bk_stream *s, size_t want)
+{
+    int r = make_room(s, want);
+    return r < 0 ? r : receive_past(s, bki_buf_end(&s->in), room(s), false);
 }
 
 int bki_stream_fill(struct bk_stream *s, size_t want)
 {
-    ssize_t n = receive_in(s, want);
+    bool lazily = !is_over(s) && bki_stream_buffered(s) == 0;
+    ssize_t n = end_if_hung_up(s, lazily ? receive_lazily(s, want) : receive_more(s, want));
     if (n <= 0)
         return (int)n;
     adapt(s, room(s), (size_t)n);
@@ -288,28 +312,41 @@ static bk_span consume_front(struct bk_stream *s, size_t len)
     return front;
 }
 
-/* Looks for the separator in [*scanned, len) of the buffer; returns the length up to and including
- * it, or 0 and moves *scanned on. */
-static size_t find(const struct bk_stream *s, bk_span separator, size_t len, size_t *scanned)
+/* The first place in start[0..len) where the separator ends, 0 when it is not there. */
+static size_t find_end(const char *start, size_t len, bk_span separator)
 {
-    size_t overlap = separator.len - 1;
-    size_t from = *scanned > overlap ? *scanned - overlap : 0;
-    const char *start = bki_buf_start(&s->in);
-    const char *hit = separator.len == 1
-                          ? memchr(start + from, separator.data[0], len - from)
-                          : memmem(start + from, len - from, separator.data, separator.len);
-    *scanned = len;
+    const char *hit = separator.len == 1 ? memchr(start, separator.data[0], len)
+                                         : memmem(start, len, separator.data, separator.len);
     return hit ? (size_t)(hit - start) + separator.len : 0;
 }
 
-/* As bk_stream_read_until, but on -BK_ELIMIT and -BK_EINCOMPLETE without a detail. */
-static int read_until(struct bk_stream *s, bk_span separator, bk_span *out)
+/* Looks for whichever separator ends first in the first `len` bytes of the buffer, of which
+ * *scanned are known to hold none; returns the length up to and including it, or 0 and moves
+ * *scanned on. */
+static size_t find(const struct bk_stream *s, const bk_span *separators, size_t n, size_t len,
+                   size_t *scanned)
+{
+    const char *start = bki_buf_start(&s->in);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t overlap = separators[i].len - 1;
+        size_t from = *scanned > overlap ? *scanned - overlap : 0;
+        size_t end = find_end(start + from, (found ? found : len) - from, separators[i]);
+        if (end)
+            found = from + end;
+    }
+    *scanned = len;
+    return found;
+}
+
+/* As bk_stream_read_until_any, but on -BK_ELIMIT and -BK_EINCOMPLETE without a detail. */
+static int read_until(struct bk_stream *s, const bk_span *separators, size_t n, bk_span *out)
 {
     size_t scanned = 0;
     for (;;) {
         size_t len = bki_stream_buffered(s);
         size_t within = len < s->read_limit ? len : s->read_limit;
-        size_t found = within > scanned ? find(s, separator, within, &scanned) : 0;
+        size_t found = within > scanned ? find(s, separators, n, within, &scanned) : 0;
         if (found) {
             *out = consume_front(s, found);
             return 1;
@@ -326,21 +363,36 @@ static int read_until(struct bk_stream *s, bk_span separator, bk_span *out)
     }
 }
 
-int bk_stream_read_until(bk_stream *s, bk_span separator, bk_span *out)
+static int check_separators(const bk_span *separators, size_t n)
 {
-    if (separator.len == 0 || separator.len > MAX_SEPARATOR)
-        return bk_fail(-EINVAL, "a separator has 1 to %d bytes, not %zu", MAX_SEPARATOR,
-                       separator.len);
-    int r = bki_stream_begin_read(s);
+    if (n == 0 || n > MAX_SEPARATORS)
+        return bk_fail(-EINVAL, "there are 1 to %d separators, not %zu", MAX_SEPARATORS, n);
+    for (size_t i = 0; i < n; i++)
+        if (separators[i].len == 0 || separators[i].len > MAX_SEPARATOR)
+            return bk_fail(-EINVAL, "a separator has 1 to %d bytes, not %zu", MAX_SEPARATOR,
+                           separators[i].len);
+    return 0;
+}
+
+int bk_stream_read_until_any(bk_stream *s, const bk_span *separators, size_t n, bk_span *out)
+{
+    int r = check_separators(separators, n);
+    if (r == 0)
+        r = bki_stream_begin_read(s);
     if (r < 0)
         return r;
-    r = (int)end_read(s, read_until(s, separator, out));
+    r = (int)end_read(s, read_until(s, separators, n, out));
     if (r == -BK_ELIMIT)
         return bk_fail(r, "%s: no separator within read_limit (%zu bytes)", bk_stream_peer(s),
                        s->read_limit);
     if (r == -BK_EINCOMPLETE)
         return bk_fail(r, "%s: the stream ended before a separator", bk_stream_peer(s));
     return r;
+}
+
+int bk_stream_read_until(bk_stream *s, bk_span separator, bk_span *out)
+{
+    return bk_stream_read_until_any(s, &separator, 1, out);
 }
 
 /* Drops what is left of a line that was too long.  1 when it is gone, or as fill. */
@@ -366,7 +418,8 @@ static int read_line(struct bk_stream *s, bk_span *line)
     int r = s->skip_line ? drop_line(s) : 1;
     if (r <= 0)
         return r;
-    r = read_until(s, bk_span_of("\n", 1), line);
+    const bk_span newline = bk_span_of("\n", 1);
+    r = read_until(s, &newline, 1, line);
     if (r == -BK_EINCOMPLETE)
         return 1;
     if (r == 1) {
@@ -388,6 +441,35 @@ int bk_stream_read_line(bk_stream *s, bk_span *line)
     if (r == -BK_ELIMIT)
         return bk_fail(r, "%s: a line over read_limit (%zu bytes)", bk_stream_peer(s),
                        s->read_limit);
+    return r;
+}
+
+/* Receives until the stream ends.  Beyond read_limit, and not beyond `limit` but by one byte, which
+ * shows that there is more. */
+static int fill_to_end(struct bk_stream *s, size_t limit)
+{
+    int r = 1;
+    while (r > 0 && bki_stream_buffered(s) <= limit) {
+        size_t most = limit < SIZE_MAX / 4 ? limit + 1 : SIZE_MAX / 4;
+        if (s->in.limit < most)
+            s->in.limit = most;
+        r = bki_stream_fill(s, 1);
+    }
+    return r <= 0 ? r : -BK_ELIMIT;
+}
+
+int bk_stream_read_all(bk_stream *s, size_t limit, bk_msg **out)
+{
+    int r = bki_stream_begin_read(s);
+    if (r < 0)
+        return r;
+    r = (int)end_read(s, fill_to_end(s, limit));
+    if (r == -BK_ELIMIT)
+        return bk_fail(r, "%s: the stream has more than %zu bytes", bk_stream_peer(s), limit);
+    if (r == 0)
+        r = bk_msg_copy(out, bki_buf_start(&s->in), bki_stream_buffered(s));
+    if (r == 0)
+        bki_buf_free(&s->in);
     return r;
 }
 

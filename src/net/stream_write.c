@@ -30,11 +30,16 @@ static void wake_writers(struct bk_stream *s)
     }
 }
 
-static void fail_write(struct bk_stream *s, int error)
+void bki_stream_fail_write(struct bk_stream *s, int error)
 {
-    s->write_error = error;
-    bki_buf_free(&s->sending);
+    if (!s->write_error)
+        s->write_error = error;
     bki_buf_free(&s->queued);
+    if (s->write_op.in_flight) /* it holds `sending`: flush_done comes here again */
+        s->loop->backend->cancel(s->loop, &s->write_op);
+    else
+        bki_buf_free(&s->sending);
+    wake_writers(s);
 }
 
 /* `n` more bytes have gone. */
@@ -72,7 +77,7 @@ static void flush_start(struct bk_stream *s)
             return;
         int64_t n = r < 0 ? r : op->result;
         if (n < 0) {
-            fail_write(s, (int)n);
+            bki_stream_fail_write(s, (int)n);
             return;
         }
         advance(s, (size_t)n);
@@ -87,12 +92,14 @@ static void flush_done(struct bki_op *op)
         bki_wake(op->owner);
         return;
     }
-    if (op->result < 0)
-        fail_write(s, (int)op->result);
-    else
+    if (op->result >= 0)
         advance(s, (size_t)op->result);
+    if (op->result < 0 || s->write_error)
+        bki_stream_fail_write(s, (int)op->result);
     flush_start(s);
     wake_writers(s);
+    if (__builtin_expect(s->hung_up, 0))
+        bki_stream_end_hung_up(s);
 }
 
 /* ---- Waiting ---- */
@@ -173,35 +180,42 @@ static int append_all(struct bk_stream *s, struct rest *rest)
     return s->write_error ? bki_stream_write_failed(s) : 0;
 }
 
+/* Whether the out-buffer may take so many bytes more.  Only a push goes beyond write_buffer. */
+static bool fits(const struct bk_stream *s, size_t len)
+{
+    size_t unsent = bki_stream_unsent(s);
+    return s->pushing || (unsent <= s->write_buffer && len <= s->write_buffer - unsent);
+}
+
+/* Part of the rest goes straight to the kernel; it waits for that when the rest does not fit. */
+static int send_some(struct bk_stream *s, struct rest *rest)
+{
+    int64_t n = send_direct(s, rest, true);
+    if (n == -EAGAIN && !fits(s, rest->left))
+        n = send_direct(s, rest, false);
+    if (n > 0)
+        rest_advance(rest, (size_t)n);
+    if (n >= 0 || n == -EAGAIN)
+        return 0;
+    if (n == -ECANCELED && !s->aborted)
+        return (int)n;
+    bki_stream_fail_write(s, (int)n);
+    return bki_stream_write_failed(s);
+}
+
 static int send_rest(struct bk_stream *s, struct rest *rest)
 {
-    size_t write_buffer = s->pushing ? SIZE_MAX / 4 : s->write_buffer;
     while (rest->left > 0) {
-        if (bki_stream_unsent(s) == 0) {
-            int64_t n = send_direct(s, rest, true);
-            if (n == -EAGAIN && rest->left > write_buffer)
-                n = send_direct(s, rest, false);
-            if (n > 0) {
-                rest_advance(rest, (size_t)n);
-                bki_stream_breathe(s);
-            } else if (n != -EAGAIN) {
-                if (n == -ECANCELED)
-                    return (int)n;
-                fail_write(s, (int)n);
-                return bki_stream_write_failed(s);
-            }
-        }
-        /* Over write_buffer there is only what was pushed. */
-        size_t unsent = bki_stream_unsent(s),
-               room = unsent < write_buffer ? write_buffer - unsent : 0;
-        if (rest->left <= room)
+        int r = bki_stream_unsent(s) == 0 ? send_some(s, rest) : 0;
+        if (r < 0)
+            return r;
+        if (fits(s, rest->left))
             return rest->left > 0 ? append_all(s, rest) : 0;
-        if (unsent > 0) {
-            size_t want = rest->left < write_buffer ? rest->left : write_buffer;
-            int r = bki_stream_wait_unsent(s, write_buffer - want);
-            if (r < 0)
-                return r;
-        }
+        size_t room = rest->left < s->write_buffer ? rest->left : s->write_buffer;
+        bki_stream_breathe(s);
+        r = bki_stream_wait_unsent(s, s->write_buffer - room);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -236,19 +250,43 @@ int bki_stream_send_now(struct bk_stream *s, const void *data, size_t len)
 
 /* ---- The calls ---- */
 
+/* 0 when a write may be made. */
+static int check_writable(struct bk_stream *s)
+{
+    if (__builtin_expect(s->writing, 0))
+        return bk_fail(-EBUSY, "another task writes to this stream");
+    if (__builtin_expect(s->write_error, 0))
+        return bki_stream_write_failed(s);
+    if (__builtin_expect(s->hung_up, 0))
+        return bk_fail(-EPIPE, "write to %s, which was hung up", bk_stream_peer(s));
+    if (__builtin_expect(s->write_closed, 0))
+        return bk_fail(-EPIPE, "write after bk_stream_write_eof");
+    return 0;
+}
+
 static int begin_write(struct bk_stream *s)
 {
-    if (s->writing)
-        return bk_fail(-EBUSY, "another task writes to this stream");
     int r = bki_check_cancel();
-    if (r < 0)
-        return r;
-    if (s->write_error)
-        return bki_stream_write_failed(s);
-    if (s->write_closed)
-        return bk_fail(-EPIPE, "write after bk_stream_write_eof");
-    s->writing = true;
-    return 0;
+    if (r == 0)
+        r = check_writable(s);
+    if (r == 0)
+        s->writing = true;
+    return r;
+}
+
+static int end_write(struct bk_stream *s, int r)
+{
+    s->writing = false;
+    if (__builtin_expect(s->hung_up, 0))
+        bki_stream_end_hung_up(s);
+    return r;
+}
+
+static int send_filtered(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
+{
+    if (__builtin_expect(s->filter != NULL, 0))
+        return s->filter->send(s, pieces, n, taken);
+    return bki_stream_send(s, pieces, n, taken);
 }
 
 int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
@@ -258,25 +296,29 @@ int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size
     int r = begin_write(s);
     if (r < 0)
         return r;
-    if (__builtin_expect(s->filter != NULL, 0))
-        r = s->filter->send(s, pieces, n, taken);
-    else
-        r = bki_stream_send(s, pieces, n, taken);
-    s->writing = false;
+    r = end_write(s, send_filtered(s, pieces, n, taken));
+    bki_stream_breathe(s);
     return r;
 }
 
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len)
 {
     bk_span piece = bk_span_of(data, len);
-    if (s->write_error)
-        return bki_stream_write_failed(s);
-    if (s->write_closed)
-        return -EPIPE;
-    s->pushing = true;
-    int r = s->filter ? s->filter->send(s, &piece, 1, NULL) : bki_stream_send(s, &piece, 1, NULL);
+    int r = check_writable(s);
+    if (r < 0)
+        return r;
+    s->writing = s->pushing = true;
+    r = send_filtered(s, &piece, 1, NULL);
     s->pushing = false;
-    return r;
+    return end_write(s, r);
+}
+
+int bk_stream_try_write(bk_stream *s, const void *data, size_t len)
+{
+    int r = check_writable(s);
+    if (r == 0 && bki_stream_unsent(s) > 0 && !fits(s, len))
+        r = -EAGAIN;
+    return r < 0 ? r : bki_stream_push(s, data, len);
 }
 
 int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n)
@@ -327,7 +369,5 @@ int bk_stream_write_eof(bk_stream *stream)
     int r = begin_write(stream);
     if (r < 0)
         return r;
-    r = write_eof(stream);
-    stream->writing = false;
-    return r;
+    return end_write(stream, write_eof(stream));
 }

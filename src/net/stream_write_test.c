@@ -94,7 +94,7 @@ static void check_slow_reader(bk_fn *writer_fn)
     close_pair(&a, &b);
 }
 
-LOOP_TEST(one_large_write_waits_for_a_slow_reader)
+LOOP_TEST(ST3_one_large_write_waits_for_a_slow_reader)
 {
     check_slow_reader(write_much);
 }
@@ -104,7 +104,7 @@ LOOP_TEST(many_small_writes_wait_for_a_slow_reader)
     check_slow_reader(write_much_in_portions);
 }
 
-LOOP_TEST(what_fits_the_write_buffer_never_suspends)
+LOOP_TEST(ST3_what_fits_the_write_buffer_never_suspends)
 {
     struct ends e;
     static char block[32 * 1024];
@@ -167,7 +167,9 @@ static int drain_it(void *ctx)
     return r < 0 ? r : (int)bk_stream_unsent(e->s);
 }
 
-LOOP_TEST(drain_waits_for_a_quarter_and_flush_for_all)
+/* In asyncio a write never waits, and drain does once 64 KiB are exceeded.  Here the write waits,
+ * so that nobody can forget the drain, and drain is for who wants the buffer nearly empty. */
+LOOP_TEST(C138_C139_ST3_differs_drain_waits_for_a_quarter_and_flush_for_all)
 {
     struct ends e;
     static char block[60 * 1024];
@@ -219,7 +221,7 @@ LOOP_TEST(an_idle_stream_keeps_no_large_write_buffer)
     close_ends(&e);
 }
 
-LOOP_TEST(pieces_arrive_in_order)
+LOOP_TEST(ST3_pieces_arrive_in_order)
 {
     struct ends e;
     bk_span pieces[50];
@@ -300,7 +302,7 @@ static int flush_it(void *ctx)
     return bk_stream_flush(ctx);
 }
 
-LOOP_TEST(a_background_error_is_told_to_all_who_ask)
+LOOP_TEST(C140_ST3_a_background_error_is_told_to_all_who_ask)
 {
     bk_stream *a = NULL, *b = NULL;
     bk_task *flush = NULL;
@@ -323,9 +325,96 @@ LOOP_TEST(a_background_error_is_told_to_all_who_ask)
     CHECK(a == NULL);
 }
 
+/* asyncio drops them, and warns from the fifth on. */
+LOOP_TEST(C141_ST3_differs_a_lost_connection_refuses_every_write)
+{
+    struct ends e;
+    CHECK_EQ(open_ends(&e, NULL), 0);
+    hang_up(&e);
+    int r = bk_stream_write(e.s, "x", 1);
+    if (r == 0)
+        r = bk_stream_flush(e.s);
+    CHECK_EQ(r, -EPIPE);
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(bk_stream_write(e.s, "x", 1), -EPIPE);
+    CHECK(bk_stream_is_closing(e.s));
+    close_ends(&e);
+}
+
+/* ---- Without waiting ---- */
+
+LOOP_TEST(try_write_takes_all_or_nothing)
+{
+    struct ends e;
+    static char block[200 * 1000];
+    CHECK_EQ(open_ends(&e, &(bk_stream_opts){.write_buffer = 10000}), 0);
+    set_buffer(bk_stream_fd(e.s), SO_SNDBUF, 4096);
+    CHECK_EQ(bk_stream_try_write(e.s, block, sizeof block), 0); /* the first is always taken */
+    size_t unsent = bk_stream_unsent(e.s);
+    CHECK(unsent > 10000);
+    CHECK_EQ(bk_stream_try_write(e.s, "x", 1), -EAGAIN);
+    CHECK_EQ(bk_stream_unsent(e.s), unsent);
+    for (size_t left = sizeof block; left > 9000;) {
+        static char buf[1000];
+        ssize_t n = read(e.peer, buf, sizeof buf);
+        CHECK(n > 0);
+        left -= (size_t)n;
+        bk_sleep(bk_ms(1));
+    }
+    CHECK(bk_stream_unsent(e.s) < 9000);
+    bk_task_cancel(bk_task_current()); /* it is deaf to that, and never waits */
+    CHECK_EQ(bk_stream_try_write(e.s, block, 1000), 0);
+    CHECK_EQ(bk_stream_try_write(e.s, block, 10000), -EAGAIN);
+    bk_uncancel();
+    close_ends(&e);
+}
+
+static int try_it(void *ctx)
+{
+    int r = 0;
+    for (int i = 0; i < 300 && r == 0; i++) /* more than a turn's budget */
+        r = bk_stream_try_write(ctx, "x", 1);
+    return r;
+}
+
+LOOP_TEST(try_write_never_gives_way)
+{
+    struct ends e;
+    bk_task *counter = NULL;
+    int n_turns = 0;
+    CHECK_EQ(open_ends(&e, NULL), 0);
+    CHECK_EQ(bk_go(&counter, count_turns, &n_turns, NULL), 0);
+    bk_yield();
+    int before = n_turns;
+    CHECK_EQ(try_it(e.s), 0);
+    CHECK_EQ(n_turns, before);
+    bk_task_cancel(counter);
+    bk_task_wait(counter, NULL);
+    bk_task_free(&counter);
+    close_ends(&e);
+}
+
+LOOP_TEST(try_write_tells_of_what_ended)
+{
+    bk_stream *a = NULL, *b = NULL;
+    bk_task *writer = NULL;
+    make_much();
+    CHECK_EQ(open_narrow_pair(&a, &b, NULL), 0);
+    CHECK_EQ(bk_go(&writer, write_much, a, NULL), 0);
+    bk_yield();
+    CHECK_EQ(bk_stream_try_write(a, "x", 1), -EBUSY);
+    bk_stream_close(&b, 0);
+    int r = 0;
+    CHECK_EQ(bk_task_wait(writer, &r), 0);
+    CHECK(r == -EPIPE || r == -ECONNRESET);
+    CHECK_EQ(bk_stream_try_write(a, "x", 1), r);
+    bk_task_free(&writer);
+    bk_stream_close(&a, -1);
+}
+
 /* ---- Ends ---- */
 
-LOOP_TEST(the_write_side_ends_alone)
+LOOP_TEST(C143_ST4_the_write_side_ends_alone)
 {
     bk_stream *a = NULL, *b = NULL;
     char buf[1024];
@@ -357,7 +446,7 @@ static int read_slowly(void *ctx)
     return n < 0 ? (int)n : (int)total;
 }
 
-LOOP_TEST(close_sends_what_is_left)
+LOOP_TEST(C142_ST4_close_sends_what_is_left)
 {
     bk_stream *a = NULL, *b = NULL;
     bk_task *reader = NULL;
@@ -389,7 +478,7 @@ LOOP_TEST(close_gives_up_after_five_seconds)
     bk_stream_close(&b, -1);
 }
 
-LOOP_TEST(close_after_a_failure_drops_what_is_left)
+LOOP_TEST(C142_ST4_close_after_a_failure_drops_what_is_left)
 {
     bk_stream *a = NULL, *b = NULL;
     bk_stream_opts roomy = {.write_buffer = MUCH};
@@ -404,7 +493,7 @@ LOOP_TEST(close_after_a_failure_drops_what_is_left)
 
 /* ---- Pipes, terminals, files ---- */
 
-LOOP_TEST(pipes_are_streams)
+LOOP_TEST(P7_pipes_are_streams)
 {
     int fds[2];
     bk_stream *in = NULL, *out = NULL;
@@ -422,7 +511,7 @@ LOOP_TEST(pipes_are_streams)
     CHECK_EQ(bk_stream_close(&in, 0), 0);
 }
 
-LOOP_TEST(a_pipe_without_a_reader_is_an_error_and_no_signal)
+LOOP_TEST(C140_a_pipe_without_a_reader_is_an_error_and_no_signal)
 {
     int fds[2];
     bk_stream *out = NULL;
@@ -439,7 +528,7 @@ LOOP_TEST(a_pipe_without_a_reader_is_an_error_and_no_signal)
 static void a_run_leaves_sigpipe_as_it_was(void)
 {
     sigset_t mask, pending;
-    a_pipe_without_a_reader_is_an_error_and_no_signal();
+    C140_a_pipe_without_a_reader_is_an_error_and_no_signal();
     pthread_sigmask(SIG_SETMASK, NULL, &mask);
     sigpending(&pending);
     CHECK(!sigismember(&mask, SIGPIPE));
@@ -460,7 +549,7 @@ LOOP_TEST(a_shared_pipe_stays_blocking_for_the_others)
     close(fds[0]);
 }
 
-LOOP_TEST(a_shared_socket_gets_its_mode_back)
+LOOP_TEST(P8_a_shared_socket_is_adopted_and_gets_its_mode_back)
 {
     struct ends e;
     CHECK_EQ(open_ends(&e, NULL), 0);
@@ -471,7 +560,7 @@ LOOP_TEST(a_shared_socket_gets_its_mode_back)
     close(others);
 }
 
-LOOP_TEST(terminals_are_streams)
+LOOP_TEST(P7_terminals_are_streams)
 {
     char buf[300];
     bk_stream *s = NULL;
@@ -513,19 +602,22 @@ LOOP_TEST(what_cannot_be_waited_for_is_refused)
     check_refused(-1, -EBADF);
 }
 
-CHECK_MAIN(TEST(one_large_write_waits_for_a_slow_reader),
+CHECK_MAIN(TEST(ST3_one_large_write_waits_for_a_slow_reader),
            TEST(many_small_writes_wait_for_a_slow_reader),
-           TEST(what_fits_the_write_buffer_never_suspends),
+           TEST(ST3_what_fits_the_write_buffer_never_suspends),
            TEST(reading_and_writing_without_waiting_gives_way),
-           TEST(drain_waits_for_a_quarter_and_flush_for_all),
-           TEST(an_idle_stream_keeps_no_large_write_buffer), TEST(pieces_arrive_in_order),
+           TEST(C138_C139_ST3_differs_drain_waits_for_a_quarter_and_flush_for_all),
+           TEST(an_idle_stream_keeps_no_large_write_buffer), TEST(ST3_pieces_arrive_in_order),
            TEST(many_large_pieces_arrive_in_order), TEST(a_second_writer_is_refused),
            TEST(a_write_cancelled_halfway_spoils_the_stream),
            TEST(a_write_cancelled_before_it_began_spoils_nothing),
-           TEST(a_background_error_is_told_to_all_who_ask), TEST(the_write_side_ends_alone),
-           TEST(close_sends_what_is_left), TEST(close_gives_up_after_five_seconds),
-           TEST(close_after_a_failure_drops_what_is_left), TEST(pipes_are_streams),
-           TEST(a_pipe_without_a_reader_is_an_error_and_no_signal),
+           TEST(C140_ST3_a_background_error_is_told_to_all_who_ask),
+           TEST(C141_ST3_differs_a_lost_connection_refuses_every_write),
+           TEST(try_write_takes_all_or_nothing), TEST(try_write_never_gives_way),
+           TEST(try_write_tells_of_what_ended), TEST(C143_ST4_the_write_side_ends_alone),
+           TEST(C142_ST4_close_sends_what_is_left), TEST(close_gives_up_after_five_seconds),
+           TEST(C142_ST4_close_after_a_failure_drops_what_is_left), TEST(P7_pipes_are_streams),
+           TEST(C140_a_pipe_without_a_reader_is_an_error_and_no_signal),
            TEST(a_run_leaves_sigpipe_as_it_was), TEST(a_shared_pipe_stays_blocking_for_the_others),
-           TEST(a_shared_socket_gets_its_mode_back), TEST(terminals_are_streams),
-           TEST(what_cannot_be_waited_for_is_refused))
+           TEST(P8_a_shared_socket_is_adopted_and_gets_its_mode_back),
+           TEST(P7_terminals_are_streams), TEST(what_cannot_be_waited_for_is_refused))
