@@ -7,6 +7,7 @@
 #include <beck/channel.h>
 #include <beck/error.h>
 #include <beck/errors.h>
+#include <beck/fd.h>
 #include <beck/flow.h>
 #include <beck/future.h>
 #include <beck/gather.h>

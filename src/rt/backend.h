@@ -29,6 +29,7 @@ struct bki_fd {
     int fd;
     bool is_socket;      /* recv/send rather than read/write */
     bool is_file;        /* always ready: a regular file, a block device */
+    bool is_watch;       /* a duplicate of somebody's descriptor, for bk_fd_wait (fd.c) */
     bool maybe_readable; /* hint: a direct try is worth it; correctness needs neither */
     bool maybe_writable;
     uint8_t unheard;       /* the backend's: events in a row that nobody waited for */
@@ -37,7 +38,8 @@ struct bki_fd {
     struct bki_op *writer; /* the op that waits for output (send, connect, poll-out) */
 };
 
-/* Makes f stand for a fresh descriptor, which stays the caller's until close_fd. */
+/* Makes f stand for a fresh descriptor, which stays the caller's until close_fd; bk_fd_wait refuses
+ * its number until then. */
 void bki_fd_init(struct bki_fd *f, int fd, bool is_socket);
 
 enum bki_op_kind {

@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/error_slot.h"
 #include "rt/backend_io.h"
+#include "rt/fd.h"
 #include "rt/rt.h"
 
 #define EVENTS_MAX 32
@@ -146,6 +147,7 @@ static void epoll_close_fd(struct bk_loop *loop, struct bki_fd *f)
     if (f->armed)
         epoll_ctl(st->fd, EPOLL_CTL_DEL, f->fd, NULL);
     f->armed = 0;
+    bki_fd_disclaim(loop, f);
     if (f->fd >= 0)
         close(f->fd);
     f->fd = -1;

@@ -15,6 +15,7 @@
 #endif
 
 #include "base/error_slot.h"
+#include "rt/fd.h"
 
 bool bki_io_on_valgrind(void)
 {
@@ -32,6 +33,7 @@ void bki_fd_init(struct bki_fd *f, int fd, bool is_socket)
     struct stat st;
     if (!is_socket && fstat(fd, &st) == 0)
         f->is_file = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || S_ISDIR(st.st_mode);
+    bki_fd_claim(f);
 }
 
 /* ---- Tries ---- */

@@ -21,6 +21,7 @@
 #include "base/error_slot.h"
 #include "rt/backend_io.h"
 #include "rt/backend_uring.h"
+#include "rt/fd.h"
 #include "rt/rt.h"
 
 #define SQ_ENTRIES 1024
@@ -203,7 +204,7 @@ static void uring_cancel(struct bk_loop *loop, struct bki_op *op)
 
 static void uring_close_fd(struct bk_loop *loop, struct bki_fd *f)
 {
-    (void)loop;
+    bki_fd_disclaim(loop, f);
     if (f->fd >= 0)
         close(f->fd);
     f->fd = -1;

@@ -138,6 +138,8 @@ struct bk_loop {
     const struct bki_backend *backend;
     void *backend_state;
     const char *backend_reason;
+    struct bki_fd **fds; /* who has which descriptor number (fd.h) */
+    size_t n_fds;
     bool virtual_clock;
     int64_t virtual_ns; /* its time */
     size_t n_external;  /* tasks parked on something outside the loop: no deadlock */

@@ -11,6 +11,7 @@
 #include "rt/call.h"
 #include "rt/choose.h"
 #include "rt/dump.h"
+#include "rt/fd.h"
 #include "rt/fault.h"
 #include "rt/owner.h"
 #include "rt/report.h"
@@ -82,6 +83,7 @@ static void loop_close(struct bk_loop *loop)
     bki_fault_close(loop);
     if (loop->backend)
         loop->backend->close(loop);
+    bki_fd_table_free(loop);
     bki_stacks_close(&loop->stacks);
     bki_heap_free(&loop->timers);
     bki_inbox_free(loop);
