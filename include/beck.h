@@ -13,6 +13,7 @@
 #include <beck/gather.h>
 #include <beck/group.h>
 #include <beck/loop.h>
+#include <beck/http.h>
 #include <beck/msg.h>
 #include <beck/queue.h>
 #include <beck/run.h>

@@ -21,6 +21,11 @@ const char *bki_http_error_text(enum bki_http_error error)
     return (unsigned)error < BKI_HTTP_ERROR_COUNT ? error_texts[error] : "unknown error";
 }
 
+int bki_http_error_result(enum bki_http_error error)
+{
+    return error_results[error];
+}
+
 int bki_http_error_status(const struct bki_http_head *h)
 {
     return h->error && h->kind == BKI_HTTP_RESPONSE ? 502 : error_statuses[h->error];

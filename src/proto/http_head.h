@@ -50,6 +50,10 @@
     X(CODING_1_0, BK_EPROTO, 400, "Transfer-Encoding in an HTTP/1.0 message")                      \
     X(NOT_CHUNKED, BK_EPROTO, 400, "chunked is not the last transfer coding of a request")         \
     X(CODING_UNKNOWN, BK_EPROTO, 501, "a transfer coding other than chunked")                      \
+    X(CHUNK_SIZE, BK_EPROTO, 400, "a chunk's size is not a hexadecimal number below 2^63")         \
+    X(CHUNK_EXT, BK_EPROTO, 400, "a chunk extension is malformed")                                 \
+    X(CHUNK_END, BK_EPROTO, 400, "a chunk does not end where its size says")                       \
+    X(CHUNK_EXT_LIMIT, BK_ELIMIT, 400, "chunk extensions are over their limit")                    \
     X(LINE_LIMIT, BK_ELIMIT, 414, "the request line is over its limit")                            \
     X(STATUS_LINE_LIMIT, BK_ELIMIT, 400, "the status line is over its limit")                      \
     X(FIELDS_LIMIT, BK_ELIMIT, 431, "more header fields than the limit")                           \
@@ -127,8 +131,9 @@ void bki_http_init(struct bki_http_head *h, enum bki_http_kind kind, struct bki_
  * suspends, never allocates. */
 int bki_http_feed(struct bki_http_head *h, const char *buf, size_t len);
 
-/* The words for an error, and the status that answers it. */
+/* The words for an error, the result that goes with it, and the status that answers it. */
 const char *bki_http_error_text(enum bki_http_error error);
+int bki_http_error_result(enum bki_http_error error);
 int bki_http_error_status(const struct bki_http_head *h);
 
 /* The bytes of a range of h; valid as long as h->base is. */
