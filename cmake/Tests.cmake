@@ -59,6 +59,14 @@ if(NOT BECK_ONLY_RT)
     beck_unit_tests(cli "${BECK_CLI_OBJECTS};${BECK_OBJECTS}" "beck_cli_use;${BECK_TOP_USE}")
     beck_unit_tests(tests "${BECK_OBJECTS}" ${BECK_TOP_USE})
 
+    # Written against the public headers alone, like an example.
+    file(GLOB traces CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/traces/*.c)
+    add_executable(asyncio_traces ${PROJECT_SOURCE_DIR}/tests/asyncio_traces.c ${traces})
+    target_link_libraries(asyncio_traces PRIVATE beck_options beck_tests_use beck_static)
+    set_target_properties(asyncio_traces PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+    add_dependencies(product asyncio_traces)
+
     # Scripts.  "# once": neither backend nor sanitizer matters.  "# limit N": seconds.
     file(GLOB scripts CONFIGURE_DEPENDS
         ${PROJECT_SOURCE_DIR}/tests/*_test.sh ${PROJECT_SOURCE_DIR}/tests/*_test.py)

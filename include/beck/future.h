@@ -41,6 +41,11 @@ BK_API int bk_future_get(bk_future *future, int *result, void **value);
  * settled. -ECANCELED also when the caller was cancelled: the future is not. */
 BK_API int bk_future_wait(bk_future *future, int *result, void **value);
 
+/* The same within a time: -ETIMEDOUT after limit (at once for zero or less), the future stays as it
+ * is.  A settled one gives its outcome whatever the limit.  Otherwise as bk_future_wait, and
+ * -ENOMEM. */
+BK_API int bk_future_wait_for(bk_future *future, int *result, void **value, bk_duration limit);
+
 /* ---- Callbacks ---- */
 
 /* Called by the loop, outside any task, once future is settled; future: valid for the call.  Must

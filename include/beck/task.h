@@ -93,6 +93,8 @@ BK_API size_t bk_task_list(bk_task *tasks[], size_t max);
  * or an aborting group does is not counted; it ends with its scope.  Inside bk_shield the requests
  * are held back but counted. */
 BK_API int bk_cancelling(void);
+/* The same of any task, also of one that has ended. */
+BK_API int bk_task_cancelling(const bk_task *task);
 /* Takes back one request; at zero, suspending calls work again.  Returns the number left. */
 BK_API int bk_uncancel(void);
 

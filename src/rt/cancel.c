@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "rt/rt.h"
+#include "rt/timeout.h"
 
 void bki_cancel_raise(struct bk_task *task, struct bki_cancel_frame *frame)
 {
@@ -49,6 +49,11 @@ int bk_cancelling(void)
     return (int)bki_self()->n_cancel;
 }
 
+int bk_task_cancelling(const bk_task *task)
+{
+    return (int)task->n_cancel;
+}
+
 int bk_uncancel(void)
 {
     struct bk_task *self = bki_self();
@@ -74,14 +79,7 @@ int bk_shield(bk_fn *fn, void *ctx)
 
 /* ---- Timeout scopes ---- */
 
-struct bk_timeout {
-    struct bki_timer timer;
-    struct bk_task *task;
-    struct bki_cancel_frame *frame; /* where it was opened */
-    bool expired;
-};
-
-static void strike(struct bk_timeout *timeout)
+void bki_timeout_strike(struct bk_timeout *timeout)
 {
     timeout->expired = true;
     bki_cancel_raise(timeout->task, timeout->frame);
@@ -89,7 +87,7 @@ static void strike(struct bk_timeout *timeout)
 
 static void expire(struct bki_timer *timer)
 {
-    strike(bki_container(timer, struct bk_timeout, timer));
+    bki_timeout_strike(bki_container(timer, struct bk_timeout, timer));
 }
 
 static int arm(struct bk_timeout *timeout, int64_t deadline_ns)
@@ -99,7 +97,7 @@ static int arm(struct bk_timeout *timeout, int64_t deadline_ns)
     return bki_timer_start(timeout->task->loop, &timeout->timer, deadline_ns, expire);
 }
 
-static int open_scope(struct bk_timeout *timeout, int64_t deadline_ns)
+int bki_timeout_start(struct bk_timeout *timeout, int64_t deadline_ns)
 {
     memset(timeout, 0, sizeof *timeout);
     timeout->task = bki_self();
@@ -107,7 +105,7 @@ static int open_scope(struct bk_timeout *timeout, int64_t deadline_ns)
     return arm(timeout, deadline_ns);
 }
 
-static int close_scope(struct bk_timeout *timeout, int r)
+int bki_timeout_end(struct bk_timeout *timeout, int r)
 {
     bki_timer_stop(timeout->task->loop, &timeout->timer);
     if (!timeout->expired)
@@ -129,7 +127,7 @@ int bk_timeout_open_at(bk_timeout **out, bk_time deadline)
     struct bk_timeout *timeout = bki_alloc(sizeof *timeout);
     if (!timeout)
         return bk_fail(-ENOMEM, "no memory for a timeout");
-    int r = open_scope(timeout, deadline.ns);
+    int r = bki_timeout_start(timeout, deadline.ns);
     if (r < 0) {
         bki_free(timeout);
         return r;
@@ -162,42 +160,7 @@ int bk_timeout_close(bk_timeout **timeout, int r)
     *timeout = NULL;
     if (!t)
         return r;
-    r = close_scope(t, r);
+    r = bki_timeout_end(t, r);
     bki_free(t);
-    return r;
-}
-
-int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit)
-{
-    if (limit.ns <= 0)
-        return bk_fail(-ETIMEDOUT, "no time is left");
-    struct bk_timeout scope;
-    int r = open_scope(&scope, bk_time_add(bk_now(), limit).ns);
-    if (r < 0)
-        return r;
-    return close_scope(&scope, fn(ctx));
-}
-
-int bk_task_wait_for(bk_task *task, int *result, bk_duration limit)
-{
-    struct bk_timeout scope;
-    int own = 0;
-    bool at_once = limit.ns <= 0 && !bk_task_done(task);
-    int r = open_scope(&scope, at_once ? INT64_MAX : bk_time_add(bk_now(), limit).ns);
-    if (r < 0)
-        return r;
-    if (at_once)
-        strike(&scope); /* before a new task takes its first step */
-    bk_task_ref(task);
-    r = close_scope(&scope, bk_task_wait(task, &own));
-    if (r == -ETIMEDOUT && own != -ECANCELED) {
-        /* It ended in its own way although it was told to stop. */
-        r = 0;
-        if (own < 0)
-            bki_error_slot_adopt(&task->error);
-    }
-    if (result && r != -EDEADLK)
-        *result = own;
-    bki_task_unref(task);
     return r;
 }

@@ -6,6 +6,7 @@
 #include "rt/call.h"
 #include "rt/report.h"
 #include "rt/sync.h"
+#include "rt/timeout.h"
 
 enum future_state { PENDING, SETTLED, CANCELLED, FREED };
 
@@ -226,6 +227,26 @@ int bk_future_wait(bk_future *future, int *result, void **value)
         r = bki_check_cancel();
     if (r == 0)
         r = outcome(future, result, value);
+    unref(future);
+    return r;
+}
+
+int bk_future_wait_for(bk_future *future, int *result, void **value, bk_duration limit)
+{
+    struct bk_timeout scope;
+    if (future->state != PENDING)
+        return bk_future_wait(future, result, value);
+    int r = bki_owner_check_wait(&future->owner, "future");
+    if (r == 0 && limit.ns <= 0)
+        return bk_fail(-ETIMEDOUT, "no time is left");
+    if (r == 0)
+        r = bki_timeout_start(&scope, bk_time_add(bk_now(), limit).ns);
+    if (r < 0)
+        return r;
+    future->refs++;
+    r = bki_timeout_end(&scope, bk_future_wait(future, result, value));
+    if (r == -ETIMEDOUT && future->state != PENDING)
+        r = outcome(future, result, value); /* it came in the same turn */
     unref(future);
     return r;
 }

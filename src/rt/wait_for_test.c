@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * wait_for on tasks, and the races between a result, a deadline and a cancel. */
+#include <beck/future.h>
 #include <beck/queue.h>
 #include <beck/sync.h>
 
@@ -270,6 +271,40 @@ LOOP_TEST(C069_T12_a_task_that_ends_in_the_same_turn_as_a_cancel_keeps_its_resul
     CHECK_EQ(finish(&inner), 3);
 }
 
+LOOP_TEST(C065_T12_a_settled_future_gives_its_outcome_whatever_the_limit)
+{
+    bk_future *future = NULL;
+    int result = 0;
+    CHECK_EQ(bk_future_new(&future), 0);
+    CHECK_EQ(bk_future_wait_for(future, &result, NULL, bk_ms(0)), -ETIMEDOUT);
+    CHECK_EQ(bk_future_wait_for(future, &result, NULL, bk_ms(10)), -ETIMEDOUT);
+    CHECK_EQ(now_ms(), 10);
+    CHECK(!bk_future_done(future));
+    CHECK_EQ(bk_future_set(future, 5, NULL), 0);
+    CHECK_EQ(bk_future_wait_for(future, &result, NULL, bk_ms(-1)), 0);
+    CHECK_EQ(result, 5);
+    bk_future_free(&future);
+}
+
+static int wait_for_future(void *ctx)
+{
+    int result = 0;
+    int r = bk_future_wait_for(ctx, &result, NULL, bk_ms(10));
+    return r < 0 ? r : result;
+}
+
+LOOP_TEST(C068_T12_a_future_settled_in_the_same_turn_beats_the_timer)
+{
+    bk_future *future = NULL;
+    CHECK_EQ(bk_future_new(&future), 0);
+    bk_task *task = start(wait_for_future, future);
+    let_run(1);
+    CHECK_EQ(bk_future_set(future, 5, NULL), 0);
+    bki_loop->now_ns = bki_loop->virtual_ns += bk_ms(20).ns;
+    bk_future_free(&future);
+    CHECK_EQ(finish(&task), 5);
+}
+
 static int wait_notified(void *ctx)
 {
     struct box *box = ctx;
@@ -301,4 +336,6 @@ CHECK_MAIN(TEST(C063_T12_the_result_the_error_or_a_timeout),
            TEST(C068_T12_a_result_that_came_before_the_timer_wins),
            TEST(C069_T12_differs_a_result_in_the_same_turn_as_a_cancel_is_returned_first),
            TEST(C069_T12_a_task_that_ends_in_the_same_turn_as_a_cancel_keeps_its_result),
+           TEST(C065_T12_a_settled_future_gives_its_outcome_whatever_the_limit),
+           TEST(C068_T12_a_future_settled_in_the_same_turn_beats_the_timer),
            TEST(T12_a_condition_comes_back_from_it_with_the_lock_held))
