@@ -7,13 +7,15 @@
 #include <beck/channel.h>
 #include <beck/error.h>
 #include <beck/errors.h>
+#include <beck/event_source.h>
 #include <beck/fd.h>
 #include <beck/flow.h>
 #include <beck/future.h>
 #include <beck/gather.h>
 #include <beck/group.h>
-#include <beck/loop.h>
 #include <beck/http.h>
+#include <beck/http_client.h>
+#include <beck/loop.h>
 #include <beck/msg.h>
 #include <beck/queue.h>
 #include <beck/run.h>
