@@ -42,7 +42,7 @@ def loops():
         thread.switch()
         try:
             loop = gdb.parse_and_eval("bki_loop")
-            if int(loop) != 0:
+            if int(loop["backend"]) != 0:
                 found.append((thread, loop.dereference()))
         except gdb.error:
             continue

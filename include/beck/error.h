@@ -22,7 +22,8 @@ BK_BEGIN_DECLS
     X(BK_EUNSUPPORTED, 4105, "not supported by this build")                                        \
     X(BK_EINTERRUPTED, 4106, "stopped by a signal")                                                \
     X(BK_EBROKEN, 4107, "the barrier is broken")                                                   \
-    X(BK_ECERT, 4108, "the peer's certificate is not acceptable")
+    X(BK_ECERT, 4108, "the peer's certificate is not acceptable")                                  \
+    X(BK_ENOTASK, 4109, "only a task can wait")
 
 #define BK_ERROR_ENUM(name, number, text) name = number,
 enum bk_error { BK_ERRORS(BK_ERROR_ENUM) BK_ERROR_LAST };

@@ -3,8 +3,8 @@
  *
  * A call is for the moment when something must happen a little later, and a task would be too much:
  * it has no stack, no name and nobody waits for it.  bk_task_current is NULL in it, and whatever
- * would suspend fails with -EPERM; it may start tasks, wake them and make further calls.  A call
- * that returns a negative result is reported to on_error, and the loop goes on.
+ * would suspend fails with -BK_ENOTASK; it may start tasks, wake them and make further calls.  A
+ * call that returns a negative result is reported to on_error, and the loop goes on.
  *
  * Calls and the steps of tasks run in the order in which they became ready, one at a time. */
 #ifndef BECK_LOOP_H

@@ -50,8 +50,8 @@ typedef struct bk_run_opts {
     bool no_signals;
     /* Called in the loop thread for each failure that nobody saw (bk_task_wait, bk_task_result and
      * the end of a group are ways to see one), at the latest when the run ends.  It runs outside
-     * any task and must not suspend (-EPERM); failures it causes itself go to stderr.  NULL: one
-     * line on stderr. */
+     * any task and must not suspend (-BK_ENOTASK); failures it causes itself go to stderr.  NULL:
+     * one line on stderr. */
     void (*on_error)(void *ctx, const bk_error_report *report);
     void *on_error_ctx;
 } bk_run_opts;

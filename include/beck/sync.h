@@ -8,7 +8,7 @@
  * Each belongs to one loop: the one that made it, or the first that uses it.  While that loop is
  * alive, every call from another loop or thread returns -EPERM and changes nothing, and freeing
  * from there leaves the object to its loop (on_error is told).  Calls that may suspend are for
- * tasks: elsewhere they return -EPERM too.  Freeing one while tasks wait on it wakes them with
+ * tasks: elsewhere they return -BK_ENOTASK.  Freeing one while tasks wait on it wakes them with
  * -BK_ECLOSED.  Names (cut at 31 bytes, NULL for none) appear in bk_dump.  new fails with -ENOMEM
  * alone, unless its comment says more. */
 #ifndef BECK_SYNC_H

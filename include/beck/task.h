@@ -4,6 +4,8 @@
  * Suspending: while a task waits in a beck call, the others run.  A call that has what it needs
  * returns at once, without letting others run (a queue with an item, a line already received); only
  * bk_yield and the sleeps always give way.  A loop that never has to wait yields now and then.
+ * Outside of tasks (in calls of the loop, callbacks, on_error, and on threads without a loop) every
+ * call that may suspend fails with -BK_ENOTASK and does nothing.
  *
  * Cancelling is level-triggered: once a task is cancelled, every suspending call in it returns
  * -ECANCELED until the task ends, the scope that cancelled it ends, or bk_uncancel says otherwise;

@@ -119,6 +119,8 @@ int bk_stream_close(bk_stream **stream, int r)
     struct bk_stream *s = *stream;
     if (!s)
         return r;
+    if (bki_check_task() < 0)
+        return -BK_ENOTASK;
     if (bki_stream_in_use(s))
         return bk_fail(-EBUSY, "close of a stream that another task is using");
     r = bki_stream_finish(s, r);

@@ -150,6 +150,8 @@ int bk_ws_close(bk_ws **wsp, int r)
     struct bk_ws *ws = *wsp;
     if (!ws)
         return r;
+    if (bki_check_task() < 0)
+        return -BK_ENOTASK;
     if (ws->receiving || ws->sending)
         return bk_fail(-EBUSY, "close of a WebSocket that another task is using");
     if (r >= 0 && !(ws->ended && ws->end < 0)) {

@@ -95,7 +95,7 @@ static int new_call(struct bk_handle **out, struct bk_loop *loop, bk_fn *fn, voi
 
 int bki_call_allowed(void)
 {
-    if (!bki_loop)
+    if (!bki_has_loop())
         return bk_fail(-EINVAL, "a call on a thread without an event loop");
     return bki_loop->closing ? bk_fail(-BK_ECLOSED, "the loop is closing") : 0;
 }

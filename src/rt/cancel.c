@@ -27,7 +27,9 @@ int bki_tell_cancel(struct bk_task *self)
     /* The scheduler has a cancel in force for ever, so that no call, timer or handler that it runs
      * can suspend it. */
     if (self == &self->loop->scheduler)
-        return bk_fail(-EPERM, "only a task can wait: this runs outside of tasks");
+        return bk_fail(-BK_ENOTASK, "only a task can wait: %s",
+                       bki_has_loop() ? "this runs outside of tasks"
+                                      : "there is no event loop in this thread");
     self->cancel_seen = true;
     /* A cancel has no detail, and that of an older failure would mislead. */
     bki_error_slot_clear();
@@ -66,11 +68,14 @@ int bk_uncancel(void)
 
 int bk_shield(bk_fn *fn, void *ctx)
 {
+    int r = bki_check_task();
+    if (r < 0)
+        return r;
     struct bk_task *self = bki_self();
     struct bki_cancel_frame frame = {.outer = self->cancel_frame};
     struct bki_cancel_told told = bki_cancel_told_save();
     self->cancel_frame = &frame;
-    int r = fn(ctx);
+    r = fn(ctx);
     self->cancel_frame = frame.outer;
     /* Only timeouts and groups opened inside could say -ECANCELED there. */
     bki_cancel_told_restore(told);
@@ -99,6 +104,9 @@ static int arm(struct bk_timeout *timeout, int64_t deadline_ns)
 
 int bki_timeout_start(struct bk_timeout *timeout, int64_t deadline_ns)
 {
+    int r = bki_check_task();
+    if (r < 0)
+        return r;
     memset(timeout, 0, sizeof *timeout);
     timeout->task = bki_self();
     timeout->frame = timeout->task->cancel_frame;

@@ -237,7 +237,7 @@ static int wait_in_line(struct bk_channel *channel, struct bki_list *line, struc
 
 static int check_cancel(void)
 {
-    return bki_in_task() ? bki_check_cancel() : 0;
+    return bki_has_loop() ? bki_check_cancel() : 0; /* a thread without a loop may block */
 }
 
 /* ---- Send and receive ---- */

@@ -97,7 +97,7 @@ void bk_info_get(bk_info *out)
         .features = "",
         .kernel = kernel,
     };
-    if (bki_loop) {
+    if (bki_has_loop()) {
         fill_backend(out, bki_loop);
         return;
     }

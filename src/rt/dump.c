@@ -194,7 +194,7 @@ int bki_dump_loop(struct bk_loop *loop, int fd)
 
 int bk_dump(int fd)
 {
-    if (!bki_loop)
+    if (!bki_has_loop())
         return bk_fail(-EINVAL, "bk_dump outside bk_run");
     return bki_dump_loop(bki_loop, fd);
 }

@@ -40,7 +40,7 @@ static void report(const struct bki_stack *stack)
 static void on_fault(int signo, siginfo_t *info, void *context)
 {
     (void)context;
-    if (bki_loop) {
+    if (bki_has_loop()) {
         struct bki_stack *stack = bki_stack_of_guard(&bki_loop->stacks, info->si_addr);
         if (stack)
             report(stack);

@@ -129,7 +129,7 @@ static void settle(struct bk_future *f, enum future_state state)
     struct bki_list *l;
     while ((l = bki_list_pop(&f->callbacks))) {
         struct callback *cb = bki_container(l, struct callback, link);
-        if (bki_loop)
+        if (bki_has_loop())
             send_off(cb);
         else
             bki_free(cb); /* the loop they were for has closed */

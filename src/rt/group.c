@@ -53,6 +53,9 @@ int bk_group_open(bk_group **out, const bk_group_opts *opts)
     static const bk_group_opts defaults;
     if (!opts)
         opts = &defaults;
+    int r = bki_check_task();
+    if (r < 0)
+        return r;
     struct bk_group *group = bki_zalloc(sizeof *group);
     if (!group)
         return bk_fail(-ENOMEM, "no memory for a group");
@@ -378,6 +381,8 @@ int bk_group_close(bk_group **group, int r)
     struct bk_group *g = *group;
     if (!g)
         return r;
+    if (bki_check_task() < 0)
+        return -BK_ENOTASK;
     int failure_before = g->first.result;
     struct bki_cancel_told told = bki_cancel_told_save();
     if ((r < 0 || bki_check_cancel() < 0) && !g->cancelled)

@@ -38,8 +38,8 @@ void bki_loops_each(void (*visit)(void *ctx, struct bk_loop *loop), void *ctx)
 
 static void take(struct bki_owner *owner)
 {
-    owner->loop = bki_loop ? bki_loop : BKI_NO_OWNER;
-    owner->loop_id = bki_loop ? bki_loop->id : 0;
+    owner->loop = bki_has_loop() ? bki_loop : BKI_NO_OWNER;
+    owner->loop_id = bki_loop->id;
 }
 
 void bki_owner_init(struct bki_owner *owner)
@@ -56,7 +56,7 @@ struct search {
 static void see_owner(void *ctx, struct bk_loop *loop)
 {
     struct search *search = ctx;
-    bool elsewhere = bki_loop || loop->thread_id != gettid();
+    bool elsewhere = bki_has_loop() || loop->thread_id != gettid();
     if (loop == search->owner->loop && loop->id == search->owner->loop_id)
         search->found = elsewhere;
 }
@@ -73,17 +73,9 @@ int bki_owner_settle(struct bki_owner *owner, const char *what)
 {
     if (is_taken(owner))
         return bk_fail(-EPERM, "this %s belongs to another loop", what);
-    if (bki_loop)
+    if (bki_has_loop())
         take(owner);
     return 0;
-}
-
-int bki_owner_refuse_wait(struct bki_owner *owner, const char *what)
-{
-    int r = bki_owner_settle(owner, what);
-    if (r == 0 && !bki_loop)
-        return bk_fail(-EPERM, "only a task can wait: this runs outside of tasks");
-    return r;
 }
 
 bool bki_owner_refuse_free(struct bki_owner *owner, const char *what)

@@ -29,9 +29,8 @@ struct bki_owner {
 
 void bki_owner_init(struct bki_owner *owner);
 
-/* The parts of the checks below that are seldom needed. */
+/* The part of the checks below that is seldom needed. */
 int bki_owner_settle(struct bki_owner *owner, const char *what);
-int bki_owner_refuse_wait(struct bki_owner *owner, const char *what);
 
 /* For a call that does not suspend: 0, or -EPERM when the object, a `what`, belongs to another loop
  * that is alive. */
@@ -42,12 +41,11 @@ static inline int bki_owner_check(struct bki_owner *owner, const char *what)
     return bki_owner_settle(owner, what);
 }
 
-/* For a call that may suspend: the same, also outside of tasks, and -ECANCELED when a cancel is in
- * force. */
+/* For a call that may suspend: the same, and what bki_check_cancel says. */
 static inline int bki_owner_check_wait(struct bki_owner *owner, const char *what)
 {
     if (__builtin_expect(owner->loop != bki_loop, 0)) {
-        int r = bki_owner_refuse_wait(owner, what);
+        int r = bki_owner_settle(owner, what);
         if (r < 0)
             return r;
     }

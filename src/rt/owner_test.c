@@ -243,14 +243,15 @@ static void N5_waiting_outside_a_loop_is_refused(void)
     void *item;
     all.n_wrong = 0;
     CHECK_EQ(make_all(), 0);
-    want(bk_event_wait(all.event), -EPERM, "only a task can wait: this runs outside of tasks");
-    want(bk_lock_acquire(all.lock), -EPERM, NULL);
-    want(bk_cond_wait(all.cond), -EPERM, NULL);
-    want(bk_sem_acquire(all.sem), -EPERM, NULL);
-    want(bk_barrier_wait(all.barrier), -EPERM, NULL);
-    want(bk_queue_get(all.queue, &item), -EPERM, NULL);
-    want(bk_queue_put(all.queue, NULL), -EPERM, NULL);
-    want(bk_queue_join(all.queue), -EPERM, NULL);
+    want(bk_event_wait(all.event), -BK_ENOTASK,
+         "only a task can wait: there is no event loop in this thread");
+    want(bk_lock_acquire(all.lock), -BK_ENOTASK, NULL);
+    want(bk_cond_wait(all.cond), -BK_ENOTASK, NULL);
+    want(bk_sem_acquire(all.sem), -BK_ENOTASK, NULL);
+    want(bk_barrier_wait(all.barrier), -BK_ENOTASK, NULL);
+    want(bk_queue_get(all.queue, &item), -BK_ENOTASK, NULL);
+    want(bk_queue_put(all.queue, NULL), -BK_ENOTASK, NULL);
+    want(bk_queue_join(all.queue), -BK_ENOTASK, NULL);
     CHECK_EQ(all.n_wrong, 0);
     free_all();
 }

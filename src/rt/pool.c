@@ -236,7 +236,7 @@ int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
     void (*on_abandon)(void *ctx, int result) = opts ? opts->on_abandon : NULL;
     int r = bki_check_cancel();
     if (r < 0) {
-        if (on_abandon)
+        if (on_abandon && r == -ECANCELED)
             on_abandon(ctx, -ECANCELED);
         return r;
     }

@@ -36,7 +36,7 @@ void bki_report(const bk_error_report *given)
     report.task = report.task ? report.task : "";
     report.call = report.call ? report.call : "";
     report.detail = report.detail ? report.detail : "";
-    if (bki_loop && !bki_loop->reporting)
+    if (bki_has_loop() && !bki_loop->reporting)
         call_handler(bki_loop, &report);
     else
         bki_report_print(NULL, &report);

@@ -102,9 +102,9 @@ struct bk_task {
     };
     void *ctx;
     bk_msg *msg;
-    struct bki_list all_link; /* loop->tasks, in order of creation */
-    struct bki_list joiners;  /* bki_waiters in bk_task_wait, and bki_watches */
-    struct bk_group *group;   /* the group it is a child of, NULL when free-standing */
+    struct bki_list all_link;    /* loop->tasks, in order of creation */
+    struct bki_list joiners;     /* bki_waiters in bk_task_wait, and bki_watches */
+    struct bk_group *group;      /* the group it is a child of, NULL when free-standing */
     struct bki_starter *starter; /* the bk_group_start that waits for it to be ready, or NULL */
     struct bki_list group_link;
     unsigned n_cancel;      /* bk_cancelling */
@@ -121,11 +121,11 @@ struct bk_task {
 struct bk_loop {
     struct bk_task *current;
     struct bki_runnable *ready_head, *ready_tail;
-    int budget;         /* switches left before the scheduler looks at the world */
+    int budget;          /* switches left before the scheduler looks at the world */
     unsigned n_starting; /* eager tasks in their first step: whoever started them runs next */
-    bool shutting_down; /* tasks are cancelled before their first step */
-    bool closing;       /* nothing can be started any more */
-    int64_t now_ns;     /* the clock at the start of this turn; bki_clock_ns for the exact time */
+    bool shutting_down;  /* tasks are cancelled before their first step */
+    bool closing;        /* nothing can be started any more */
+    int64_t now_ns;      /* the clock at the start of this turn; bki_clock_ns for the exact time */
     struct bk_task scheduler;  /* stands for the thread that called bk_run */
     const void *scheduler_low; /* its stack, for sanitizers */
     size_t scheduler_size;
@@ -156,10 +156,10 @@ struct bk_loop {
     int fatal;               /* the backend's error that ends the run, 0 */
     struct bki_fault *fault; /* the overflow reporter's signal stack */
 
-    atomic_uint inbox_flags; /* BKI_INBOX_*: set by other threads and signal handlers before
-                                backend->wake */
-    struct bki_inbox *inbox; /* work posted by other threads */
-    struct bki_pool *pool;   /* threads for blocking calls, made at first use */
+    atomic_uint inbox_flags;    /* BKI_INBOX_*: set by other threads and signal handlers before
+                                   backend->wake */
+    struct bki_inbox *inbox;    /* work posted by other threads */
+    struct bki_pool *pool;      /* threads for blocking calls, made at first use */
     struct bki_list loops_link; /* owner.h: the loops alive */
     uint64_t id;                /* 1 is the process's first loop */
     int thread_id;              /* the kernel's, of the thread that runs it */
@@ -170,7 +170,18 @@ struct bk_loop {
     bk_run_opts opts;
 };
 
+/* This thread's loop, or bki_nowhere: never NULL, so that nobody has to ask before looking at it.
+ */
 extern __thread struct bk_loop *bki_loop __attribute__((tls_model("initial-exec")));
+
+/* Stands for the loop of every thread that has none: no task runs in it, nothing can be started.
+ * Never written to. */
+extern struct bk_loop bki_nowhere;
+
+static inline bool bki_has_loop(void)
+{
+    return bki_loop != &bki_nowhere;
+}
 
 static inline struct bk_task *bki_self(void)
 {
@@ -180,12 +191,13 @@ static inline struct bk_task *bki_self(void)
 /* True when the caller is a task of a running loop. */
 static inline bool bki_in_task(void)
 {
-    return bki_loop && bki_loop->current != &bki_loop->scheduler;
+    return bki_loop->current != &bki_loop->scheduler;
 }
 
 /* ---- Park and wake ---- */
 
-/* Notes that the running task is told of a cancel, and returns -ECANCELED. */
+/* Notes that the running task is told of a cancel, and returns -ECANCELED; outside of tasks
+ * -BK_ENOTASK. */
 int bki_tell_cancel(struct bk_task *self);
 
 /* 0, or -ECANCELED when a cancel is in force for the running task. */
@@ -195,6 +207,13 @@ static inline int bki_check_cancel(void)
     if (__builtin_expect(self->cancel_frame->pending != 0, 0))
         return bki_tell_cancel(self);
     return 0;
+}
+
+/* 0, or -BK_ENOTASK outside of tasks: for what waits whatever cancels are in force, or opens a
+ * scope in the running task. */
+static inline int bki_check_task(void)
+{
+    return bki_in_task() ? 0 : bki_tell_cancel(bki_self());
 }
 
 /* For a call that may look at cancels, or wait, without telling its caller: puts cancel_seen back

@@ -22,8 +22,9 @@
 
 bk_loop *bk_loop_current(void)
 {
-    if (bki_loop)
-        bki_loop->handed_out = true;
+    if (!bki_has_loop())
+        return NULL;
+    bki_loop->handed_out = true;
     return bki_loop;
 }
 
@@ -88,7 +89,7 @@ static void loop_close(struct bk_loop *loop)
     bki_heap_free(&loop->timers);
     bki_inbox_free(loop);
     bki_loops_remove(loop);
-    bki_loop = NULL;
+    bki_loop = &bki_nowhere;
     bki_free(loop);
 }
 
@@ -193,7 +194,7 @@ static int main_result(struct bk_loop *loop, int r)
 
 int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts)
 {
-    if (bki_loop)
+    if (bki_has_loop())
         return bk_fail(-EBUSY, "an event loop already runs in this thread");
     bki_error_slot_clear();
     struct bk_loop *loop = NULL;

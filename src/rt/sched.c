@@ -6,7 +6,15 @@
 
 #include "base/list.h"
 
-__thread struct bk_loop *bki_loop __attribute__((tls_model("initial-exec")));
+struct bk_loop bki_nowhere = {
+    .current = &bki_nowhere.scheduler,
+    .scheduler = {.loop = &bki_nowhere,
+                  .cancel_frame = &bki_nowhere.scheduler.cancel_root,
+                  .cancel_root.pending = 1}, /* see bki_tell_cancel */
+    .closing = true,
+};
+
+__thread struct bk_loop *bki_loop __attribute__((tls_model("initial-exec"))) = &bki_nowhere;
 
 #define TRIM_EVERY_NS ((int64_t)20 * 1000000)
 /* Under the virtual clock: real time granted to the kernel before the clock jumps past an operation
@@ -27,7 +35,7 @@ int64_t bki_clock_ns(const struct bk_loop *loop)
 
 bk_time bk_now(void)
 {
-    bk_time t = {bki_loop ? bki_clock_ns(bki_loop) : monotonic_ns()};
+    bk_time t = {bki_has_loop() ? bki_clock_ns(bki_loop) : monotonic_ns()};
     return t;
 }
 

@@ -222,7 +222,7 @@ static void close_slot(struct bki_signals *signals, int signo)
 
 int bk_signal_open(bk_signal **out, int signo)
 {
-    if (!bki_loop || !bki_loop->signals)
+    if (!bki_loop->signals)
         return bk_fail(-EPERM, "signals belong to the loop of the main thread");
     struct bk_signal *signal = bki_zalloc(sizeof *signal);
     if (!signal)

@@ -104,7 +104,7 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
 
 int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 {
-    if (!bki_loop)
+    if (!bki_has_loop())
         return bk_fail(-EINVAL, "bk_go outside bk_run");
     struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
     bki_task_spec_apply(&spec, opts);
@@ -276,7 +276,10 @@ int bk_task_wait(bk_task *task, int *result)
         return bk_fail(-EDEADLK, "a task waited for itself");
     if (task->state == BKI_DONE)
         return observe(task, result, 0);
-    int r = bki_check_cancel();
+    int r = bki_check_task();
+    if (r < 0)
+        return r;
+    r = bki_check_cancel();
     if (r < 0)
         task->refs++;
     else
@@ -373,13 +376,13 @@ bk_task *bk_task_current(void)
 
 size_t bk_task_count(void)
 {
-    return bki_loop ? bki_loop->n_tasks : 0;
+    return bki_loop->n_tasks;
 }
 
 size_t bk_task_list(bk_task *tasks[], size_t max)
 {
     size_t n = 0;
-    if (!bki_loop)
+    if (!bki_has_loop())
         return 0;
     struct bki_list *all = &bki_loop->tasks;
     for (struct bki_list *l = bki_list_first(all); l && n < max; l = bki_list_next(all, l))
