@@ -405,6 +405,9 @@ int bki_tls_start(struct bki_tls_conn *c)
 
 void bki_tls_stop(struct bki_tls_conn *c)
 {
+    /* A session outlives a connection that was dropped, or cut (RFC 5246 7.2.1). */
+    if (c->ssl && (!c->failure || c->raw_ended || c->raw_error))
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(c->ssl);
     c->ssl = NULL;
 }
@@ -501,14 +504,22 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* A key's password, and whether the key needs one. */
+struct password {
+    const char *text;
+    bool asked;
+};
+
 /* Never asks on a terminal, which OpenSSL would do by itself. */
-static int on_password(char *buf, int size, int writing, void *password)
+static int on_password(char *buf, int size, int writing, void *arg)
 {
-    size_t len = password ? strlen(password) : 0;
+    struct password *password = arg;
+    size_t len = password->text ? strlen(password->text) : 0;
     (void)writing;
+    password->asked = true;
     if (len == 0 || len > (size_t)size)
         return -1;
-    memcpy(buf, password, len);
+    memcpy(buf, password->text, len);
     return (int)len;
 }
 
@@ -523,10 +534,6 @@ static int file_failed(const char *file, const char *what)
         return out_of_memory();
     if (reason == X509_R_KEY_VALUES_MISMATCH && lib == ERR_LIB_X509)
         return bk_fail(-BK_EFORMAT, "%s: the key is not that of the certificate", file);
-    if (lib == ERR_LIB_PEM && reason == PEM_R_BAD_PASSWORD_READ)
-        return bk_fail(-BK_EFORMAT, "%s: the key is encrypted, and there is no password", file);
-    if (lib == ERR_LIB_PROV || lib == ERR_LIB_EVP || lib == ERR_LIB_PKCS12)
-        return bk_fail(-BK_EFORMAT, "%s: the password is wrong", file);
     const char *why = ERR_reason_error_string(ERR_peek_last_error());
     return bk_fail(-BK_EFORMAT, "%s: no usable %s in it (%s)", file, what, why ? why : "unknown");
 }
@@ -534,16 +541,21 @@ static int file_failed(const char *file, const char *what)
 static int load_cert(SSL_CTX *ctx, const bk_tls_cert *cert)
 {
     const char *key_file = cert->key_file ? cert->key_file : cert->cert_file;
+    struct password password = {.text = cert->key_password};
     if (!cert->cert_file)
         return 0;
     SSL_CTX_set_default_passwd_cb(ctx, on_password);
-    SSL_CTX_set_default_passwd_cb_userdata(ctx, (void *)(uintptr_t)cert->key_password);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, &password);
     if (SSL_CTX_use_certificate_chain_file(ctx, cert->cert_file) != 1)
         return file_failed(cert->cert_file, "certificate");
-    if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1)
-        return file_failed(key_file, "private key");
+    int ok = SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM);
     SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
-    return 0;
+    if (ok == 1)
+        return 0;
+    if (password.asked)
+        return bk_fail(-BK_EFORMAT, "%s: the key is encrypted, and %s", key_file,
+                       password.text ? "this is not its password" : "there is no password");
+    return file_failed(key_file, "private key");
 }
 
 /* Clients with several certificates choose by the issuers that a server names. */
