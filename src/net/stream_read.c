@@ -10,6 +10,7 @@
 #define SMALL_READS 256               /* reads below this many bytes go through the buffer */
 #define SMALL_FILLS_TO_SHRINK 16
 #define MAX_SEPARATOR 16
+#define NO_SEPARATOR 2 /* the stream ended before one */
 #define MAX_SEPARATORS 16
 
 /* ---- Raw ---- */
@@ -339,7 +340,8 @@ static size_t find(const struct bk_stream *s, const bk_span *separators, size_t 
     return found;
 }
 
-/* As bk_stream_read_until_any, but on -BK_ELIMIT and -BK_EINCOMPLETE without a detail. */
+/* As bk_stream_read_until_any, but without a detail on -BK_ELIMIT, and NO_SEPARATOR when the stream
+ * ended before one: -BK_EINCOMPLETE may be the error of a connection that was cut. */
 static int read_until(struct bk_stream *s, const bk_span *separators, size_t n, bk_span *out)
 {
     size_t scanned = 0;
@@ -358,7 +360,7 @@ static int read_until(struct bk_stream *s, const bk_span *separators, size_t n, 
             return r;
         if (r == 0) {
             *out = consume_front(s, len);
-            return len == 0 ? 0 : -BK_EINCOMPLETE;
+            return len == 0 ? 0 : NO_SEPARATOR;
         }
     }
 }
@@ -381,12 +383,14 @@ int bk_stream_read_until_any(bk_stream *s, const bk_span *separators, size_t n, 
         r = bki_stream_begin_read(s);
     if (r < 0)
         return r;
+    *out = (bk_span){0};
     r = (int)end_read(s, read_until(s, separators, n, out));
     if (r == -BK_ELIMIT)
         return bk_fail(r, "%s: no separator within read_limit (%zu bytes)", bk_stream_peer(s),
                        s->read_limit);
-    if (r == -BK_EINCOMPLETE)
-        return bk_fail(r, "%s: the stream ended before a separator", bk_stream_peer(s));
+    if (r == NO_SEPARATOR)
+        return bk_fail(-BK_EINCOMPLETE, "%s: the stream ended before a separator",
+                       bk_stream_peer(s));
     return r;
 }
 
@@ -420,7 +424,7 @@ static int read_line(struct bk_stream *s, bk_span *line)
         return r;
     const bk_span newline = bk_span_of("\n", 1);
     r = read_until(s, &newline, 1, line);
-    if (r == -BK_EINCOMPLETE)
+    if (r == NO_SEPARATOR)
         return 1;
     if (r == 1) {
         line->len--;

@@ -79,6 +79,12 @@ static int talk_on(void *ctx)
     return 0;
 }
 
+static int talk_once(void *ctx)
+{
+    struct pair *p = ctx;
+    return bk_stream_write(p->client, "hello", 5);
+}
+
 LOOP_TEST(C150_a_peer_that_talks_on_is_not_listened_to_for_ever)
 {
     struct pair p;
@@ -113,11 +119,100 @@ LOOP_TEST(a_dropped_connection_says_no_goodbye)
     struct pair p;
     char buf[4];
     CHECK_EQ(open_shaken(&p, 0, NULL), 0);
+    CHECK_EQ(pass(p.server, p.client, "hello"), 0);
     int64_t before = now_ms();
     CHECK_EQ(bk_stream_close(&p.client, -EIO), -EIO);
     CHECK_EQ(now_ms(), before);
     CHECK_EQ(bk_stream_read(p.server, buf, sizeof buf), -BK_EINCOMPLETE);
     close_pair(&p);
+}
+
+/* ---- Ended from elsewhere ---- */
+
+static int read_one(void *ctx)
+{
+    char byte;
+    return (int)bk_stream_read(ctx, &byte, 1);
+}
+
+LOOP_TEST(a_hung_up_stream_ends_in_order)
+{
+    struct pair p;
+    char buf[8];
+    bk_task *reader = NULL, *closer = NULL;
+    int r = -1;
+    CHECK_EQ(open_shaken(&p, 0, NULL), 0);
+    CHECK_EQ(bk_go(&reader, read_one, p.client, NULL), 0);
+    bk_sleep(bk_seconds(1));
+    bk_stream_hang_up(p.client);
+    CHECK_EQ(bk_task_wait(reader, &r), 0);
+    CHECK_EQ(r, 0);
+    bk_task_free(&reader);
+    CHECK_EQ(bk_stream_read(p.client, buf, sizeof buf), 0);
+    CHECK_EQ(bk_stream_write(p.client, "x", 1), -EPIPE);
+    CHECK_EQ(bk_go(&closer, close_client, &p, NULL), 0);
+    CHECK_EQ(bk_stream_read(p.server, buf, sizeof buf), 0);
+    CHECK_EQ(bk_stream_close(&p.server, 0), 0);
+    CHECK_EQ(bk_task_wait(closer, &r), 0);
+    CHECK_EQ(r, 0);
+    bk_task_free(&closer);
+    close_pair(&p);
+}
+
+LOOP_TEST(an_aborted_stream_ends_at_once)
+{
+    struct pair p;
+    char buf[8];
+    bk_task *reader = NULL;
+    int r = -1;
+    CHECK_EQ(open_shaken(&p, 0, NULL), 0);
+    CHECK_EQ(pass(p.server, p.client, "hello"), 0);
+    CHECK_EQ(bk_go(&reader, read_one, p.client, NULL), 0);
+    bk_sleep(bk_seconds(1));
+    bk_stream_abort(p.client);
+    CHECK_EQ(bk_task_wait(reader, &r), 0);
+    CHECK_EQ(r, -ECONNABORTED);
+    bk_task_free(&reader);
+    CHECK_EQ(bk_stream_read(p.client, buf, sizeof buf), -ECONNABORTED);
+    CHECK_EQ(bk_stream_write(p.client, "x", 1), -ECONNABORTED);
+    int64_t before = now_ms();
+    CHECK_EQ(bk_stream_close(&p.client, 0), -ECONNABORTED);
+    CHECK_EQ(now_ms(), before);
+    CHECK_EQ(bk_stream_read(p.server, buf, sizeof buf), -BK_EINCOMPLETE);
+    close_pair(&p);
+}
+
+/* Both sides of one stream wait for the handshake when it is ended. */
+static void check_end_in_handshake(void (*end)(bk_stream *s), int read_result, int write_result)
+{
+    struct pair p;
+    bk_task *reader = NULL, *writer = NULL;
+    int r = -1;
+    CHECK_EQ(open_pair(&p, CLIENT, SERVER), 0);
+    CHECK_EQ(bk_go(&writer, shake_client, &p, NULL), 0);
+    bk_yield();
+    bk_task_cancel(writer); /* the handshake has begun, and is the next call's to end */
+    CHECK_EQ(bk_task_wait(writer, NULL), 0);
+    bk_task_free(&writer);
+    struct pair q = {.client = p.client};
+    CHECK_EQ(bk_go(&reader, read_one, p.client, NULL), 0);
+    CHECK_EQ(bk_go(&writer, talk_once, &q, NULL), 0);
+    bk_sleep(bk_seconds(1));
+    CHECK(!bk_task_done(reader) && !bk_task_done(writer));
+    end(p.client);
+    CHECK_EQ(bk_task_wait(reader, &r), 0);
+    CHECK_EQ(r, read_result);
+    CHECK_EQ(bk_task_wait(writer, &r), 0);
+    CHECK_EQ(r, write_result);
+    bk_task_free(&reader);
+    bk_task_free(&writer);
+    close_pair(&p);
+}
+
+LOOP_TEST(a_stream_may_be_ended_in_the_handshake)
+{
+    check_end_in_handshake(bk_stream_hang_up, 0, -EPIPE);
+    check_end_in_handshake(bk_stream_abort, -ECONNABORTED, -ECONNABORTED);
 }
 
 /* ---- Cut short ---- */
@@ -141,6 +236,8 @@ LOOP_TEST(C150_an_end_without_a_goodbye_is_an_error)
     cut(&p);
     CHECK_EQ(bk_stream_read_line(p.server, &line), -BK_EINCOMPLETE);
     CHECK(strstr(bk_errmsg(), "the connection ended without a goodbye (close_notify)"));
+    CHECK_EQ(bk_stream_read_until(p.server, bk_span_str("\n"), &line), -BK_EINCOMPLETE);
+    CHECK_EQ(line.len, 0);
     CHECK_EQ(bk_stream_peek(p.server, 0, &line), 1);
     CHECK_MEM(line.data, line.len, "half a li", 9); /* it came, and may be looked at */
     bk_stream_consume(p.server, 9);
@@ -349,7 +446,8 @@ CHECK_MAIN(TEST(C150_closing_says_goodbye_and_waits_for_the_peer_s),
            TEST(C150_the_peer_s_goodbye_is_waited_for_so_long),
            TEST(C150_a_peer_that_talks_on_is_not_listened_to_for_ever),
            TEST(a_half_closed_connection_goes_on_the_other_way),
-           TEST(a_dropped_connection_says_no_goodbye),
+           TEST(a_dropped_connection_says_no_goodbye), TEST(a_hung_up_stream_ends_in_order),
+           TEST(an_aborted_stream_ends_at_once), TEST(a_stream_may_be_ended_in_the_handshake),
            TEST(C150_an_end_without_a_goodbye_is_an_error), TEST(C150_so_is_an_end_inside_a_record),
            TEST(C150_and_an_end_in_the_handshake), TEST(C150_a_changed_byte_is_noticed),
            TEST(what_has_come_is_read_before_the_error_is_told), TEST(a_reset_is_one),

@@ -257,6 +257,8 @@ static int judge(struct bki_tls_conn *c, int r)
         return -EAGAIN;
     if (error == SSL_ERROR_ZERO_RETURN)
         return 0;
+    if (c->raw_error == -ESHUTDOWN)
+        return -ESHUTDOWN; /* hung up by this side, which may still say goodbye */
     if (c->raw_error)
         r = c->raw_error;
     else if (c->raw_ended)

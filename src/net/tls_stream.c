@@ -90,13 +90,14 @@ static int shake_hands(struct bki_tls_conn *c)
     return r;
 }
 
-/* Nothing more will come or go; what is on its way out (an alert) still goes. */
+/* Nothing more will come or go, unless error is only this call's. */
 static void fail_stream(struct bk_stream *s, int error)
 {
+    if (error == -ECANCELED || error == -ESHUTDOWN)
+        return;
     if (!s->read_error)
         s->read_error = error;
-    if (!s->write_error)
-        s->write_error = error;
+    bki_stream_fail_write(s, error);
 }
 
 static int handshake(struct bki_tls_conn *c)
@@ -115,7 +116,7 @@ static int handshake(struct bki_tls_conn *c)
         bk_fail(r, "TLS with %s: no handshake within %lld ms",
                 c->name ? c->name : bk_stream_peer(s),
                 (long long)(c->tls->config.handshake_timeout.ns / 1000000));
-    if (r < 0 && r != -ECANCELED)
+    if (r < 0)
         fail_stream(s, r);
     return r;
 }
@@ -245,6 +246,8 @@ static int tls_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t
     int r = handshake(c);
     if (r == 0)
         r = send_rest(c, &rest);
+    if (r == -ESHUTDOWN)
+        r = bk_fail(-EPIPE, "TLS with %s: it was hung up", bk_stream_peer(s));
     bki_free(rest.joined);
     if (taken)
         *taken = total - rest.left;
@@ -285,6 +288,7 @@ static void tls_linger(struct bk_stream *s)
     const struct bki_tls_conn *c = s->filter_state;
     if (!c->done || c->got_bye || s->read_error || s->at_eof)
         return;
+    s->hung_up = false; /* by others, who are gone */
     shutdown(s->fd.fd, SHUT_WR);
     (void)bk_shield(wait_for_goodbye, s);
 }
