@@ -30,6 +30,8 @@ typedef struct bk_task_opts {
     /* Run it at once, inside the call that starts it, until it waits for the first time; it may be
      * done when that call returns.  Nobody else runs meanwhile.  (Outside tasks: as without.) */
     bool eager;
+    /* Run it with these task-local values (local.h) instead of a copy of its starter's. */
+    struct bk_context *context;
 } bk_task_opts;
 
 /* Starts fn(ctx) as a free-standing task.  It first runs at the caller's next suspension, after

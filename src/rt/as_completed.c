@@ -78,8 +78,11 @@ static void time_is_up(struct bki_timer *timer)
 
 int bk_as_completed_new(bk_as_completed **out, bk_task *const tasks[], size_t n, bk_duration limit)
 {
+    int r = bki_check_task();
+    if (r < 0)
+        return r;
     struct bk_as_completed *c = bki_zalloc(sizeof *c + n * sizeof c->entries[0]);
-    int r = c ? 0 : -ENOMEM;
+    r = c ? 0 : -ENOMEM;
     if (c && limit.ns != BK_FOREVER_NS)
         r = bki_timer_start(bki_loop, &c->timer, bk_time_add(bk_now(), limit).ns, time_is_up);
     if (r < 0) {

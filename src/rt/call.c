@@ -5,6 +5,7 @@
 #include <beck/loop.h>
 
 #include "base/alloc.h"
+#include "rt/local.h"
 #include "rt/report.h"
 #include "rt/symbol.h"
 
@@ -27,13 +28,16 @@ struct bk_handle {
     void *ctx;
     int64_t when_ns;
     enum call_state state;
+    struct bki_locals *locals; /* of who made it */
     unsigned refs;
 };
 
 static void unref(struct bk_handle *h)
 {
-    if (--h->refs == 0)
-        bki_free(h);
+    if (--h->refs > 0)
+        return;
+    bki_locals_unref(h->locals);
+    bki_free(h);
 }
 
 /* ---- Running ---- */
@@ -53,7 +57,10 @@ static void run(struct bki_call *call)
     if (h->state == READY) {
         h->state = GONE;
         bki_error_slot_clear();
+        struct bki_locals *before = bki_locals_enter(h->locals);
+        h->locals = NULL;
         int r = h->fn(h->ctx);
+        bki_locals_leave(before);
         if (r < 0)
             bki_call_failed("call failed", (const void *)(uintptr_t)h->fn, r);
     }
@@ -88,6 +95,7 @@ static int new_call(struct bk_handle **out, struct bk_loop *loop, bk_fn *fn, voi
     h->loop = loop;
     h->fn = fn;
     h->ctx = ctx;
+    h->locals = bki_locals_share();
     h->refs = 1;
     *out = h;
     return 0;
@@ -138,7 +146,7 @@ int bk_call_at(bk_handle **out, bk_time when, bk_fn *fn, void *ctx)
     h->state = TIMED;
     r = bki_timer_start(h->loop, &h->timer, when.ns, due);
     if (r < 0) {
-        bki_free(h);
+        unref(h);
         return r;
     }
     return hand_out(out, h);
@@ -164,7 +172,7 @@ int bk_call_soon_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx)
     h->post.run = arrive;
     r = bki_inbox_post(loop, &h->post);
     if (r < 0) {
-        bki_free(h);
+        unref(h);
         return bk_fail(r, "the loop is closed");
     }
     return 0;

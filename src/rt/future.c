@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "rt/call.h"
+#include "rt/local.h"
 #include "rt/report.h"
 #include "rt/sync.h"
 #include "rt/timeout.h"
@@ -27,6 +28,7 @@ struct callback {
     bk_future *future;
     bk_future_fn *fn;
     void *ctx;
+    struct bki_locals *locals; /* of who added it */
 };
 
 static const struct bki_wait_kind future_kind = {.what = "future"};
@@ -70,7 +72,9 @@ static void run_callback(struct bki_call *call)
 {
     struct callback *cb = bki_container(call, struct callback, call);
     bki_error_slot_clear();
+    struct bki_locals *before = bki_locals_enter(cb->locals);
     int r = cb->fn(cb->ctx, cb->future);
+    bki_locals_leave(before);
     if (r < 0)
         bki_call_failed("callback of a future failed", (const void *)(uintptr_t)cb->fn, r);
     unref(cb->future);
@@ -94,7 +98,7 @@ int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
     struct callback *cb = bki_alloc(sizeof *cb);
     if (!cb)
         return bk_fail(-ENOMEM, "no memory for a callback");
-    *cb = (struct callback){.future = future, .fn = fn, .ctx = ctx};
+    *cb = (struct callback){.future = future, .fn = fn, .ctx = ctx, .locals = bki_locals_share()};
     if (future->state == PENDING)
         bki_list_push_back(&future->callbacks, &cb->link);
     else
@@ -114,6 +118,7 @@ int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ct
         if (cb->fn != fn || cb->ctx != ctx)
             continue;
         bki_list_remove(&cb->link);
+        bki_locals_unref(cb->locals);
         bki_free(cb);
         n++;
     }

@@ -5,6 +5,7 @@
 #include <beck/thread.h>
 
 #include "base/alloc.h"
+#include "rt/local.h"
 #include "rt/report.h"
 
 /* A stack of posts, newest first: a push is one compare-and-swap, and the loop takes all of it with
@@ -116,6 +117,7 @@ struct go_post {
     bk_fn *fn;
     void *ctx;
     const void *site;
+    struct bki_locals *locals; /* of the thread that posts it */
 };
 
 void bki_inbox_refuse_tasks(struct bk_loop *loop)
@@ -137,11 +139,11 @@ static void start_posted(struct bki_post *post, struct bk_loop *loop)
 {
     struct go_post *go = bki_container(post, struct go_post, post);
     struct bki_task_spec spec = {.fn = go->fn, .ctx = go->ctx, .site = go->site};
+    struct bki_locals *before = bki_locals_enter(go->locals);
     bki_free(go);
     /* A task started now would be cancelled before its first step. */
-    if (loop->shutting_down)
-        return;
-    int r = bki_task_start(NULL, &spec);
+    int r = loop->shutting_down ? 0 : bki_task_start(NULL, &spec);
+    bki_locals_leave(before);
     if (r < 0)
         report_not_started(r);
 }
@@ -154,9 +156,16 @@ int bk_go_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx)
     if (!go)
         return bk_fail(-ENOMEM, "no memory to start a task in another thread's loop");
     *go = (struct go_post){
-        .post.run = start_posted, .fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
+        .post.run = start_posted,
+        .fn = fn,
+        .ctx = ctx,
+        .site = __builtin_return_address(0),
+        .locals = bki_locals_share(),
+    };
     int r = bki_inbox_post(loop, &go->post);
-    if (r < 0)
+    if (r < 0) {
+        bki_locals_unref(go->locals);
         bki_free(go);
+    }
     return r;
 }

@@ -9,6 +9,7 @@
 #include <beck/thread.h>
 
 #include "base/alloc.h"
+#include "rt/local.h"
 #include "rt/rt.h"
 
 /* One call.  The pool's mutex guards `state` and `abandoned`; the thread that runs it owns the rest
@@ -22,6 +23,7 @@ struct job {
     void *ctx;
     void (*on_abandon)(void *ctx, int result);
     bk_task *task;
+    struct bki_locals *locals; /* the caller's */
     enum job_state state;
     bool abandoned; /* the caller has gone: nobody waits for the post */
     bool returned;  /* the post has run; loop thread only */
@@ -65,6 +67,7 @@ static void clear_error(void)
 static void run_job(struct bki_pool *pool, struct job *job)
 {
     clear_error();
+    bki_locals_enter_thread(job->locals);
     job->result = job->fn(job->ctx);
     if (job->result < 0)
         snprintf(job->error, sizeof job->error, "%s", bk_errmsg());
@@ -76,6 +79,7 @@ static void run_job(struct bki_pool *pool, struct job *job)
     pthread_mutex_unlock(&pool->mutex);
     if (abandoned)
         job->on_abandon(job->ctx, job->result);
+    bki_locals_leave_thread();
     int r = bki_inbox_post(pool->loop, &job->post);
     assert(r == 0); /* the pool is closed before the inbox */
     (void)r;
@@ -156,13 +160,19 @@ static struct bki_pool *pool_of(struct bk_loop *loop)
     return pool;
 }
 
+static void job_free(struct job *job)
+{
+    bki_locals_unref(job->locals);
+    bki_free(job);
+}
+
 /* The thread is done with the job. */
 static void come_back(struct bki_post *post, struct bk_loop *loop)
 {
     struct job *job = bki_container(post, struct job, post);
     loop->n_jobs--;
     if (job->abandoned) {
-        bki_free(job);
+        job_free(job);
         return;
     }
     job->returned = true;
@@ -227,7 +237,7 @@ static int finish(struct job *job)
         struct bki_error_slot slot = {job->error};
         bki_error_slot_adopt(&slot);
     }
-    bki_free(job);
+    job_free(job);
     return r;
 }
 
@@ -246,10 +256,16 @@ int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
     if (!job)
         return bk_fail(-ENOMEM, "no memory for a call on another thread");
     *job = (struct job){
-        .post.run = come_back, .fn = fn, .ctx = ctx, .on_abandon = on_abandon, .task = bki_self()};
+        .post.run = come_back,
+        .fn = fn,
+        .ctx = ctx,
+        .on_abandon = on_abandon,
+        .task = bki_self(),
+        .locals = bki_locals_share(),
+    };
     r = submit(pool, job);
     if (r < 0) {
-        bki_free(job);
+        job_free(job);
         return r;
     }
     loop->n_jobs++;
@@ -258,7 +274,7 @@ int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
         return finish(job);
     case LEAVE_NOT_STARTED:
         loop->n_jobs--;
-        bki_free(job);
+        job_free(job);
         if (on_abandon)
             on_abandon(ctx, -ECANCELED);
         return -ECANCELED;

@@ -112,6 +112,8 @@ struct bk_task {
     uint64_t parent_id;     /* the task that started it, 0 for main */
     const void *spawn_site; /* the address the start call returns to */
     struct bki_error_slot error;
+    struct bki_locals *locals;  /* task-local values */
+    struct bk_context *context; /* where they are instead, when it shares them */
     struct bki_stack *stack; /* NULL for the scheduler's own pseudo-task */
     char *name;              /* NULL: named after fn; else allocated */
 };
@@ -307,6 +309,7 @@ struct bki_task_spec {
     const char *name;
     size_t stack_size;
     bool eager;
+    struct bk_context *context;
     const void *site;
 };
 /* What the public options say. */
@@ -316,6 +319,7 @@ static inline void bki_task_spec_apply(struct bki_task_spec *spec, const bk_task
         spec->name = opts->name;
         spec->stack_size = opts->stack_size;
         spec->eager = opts->eager;
+        spec->context = opts->context;
     }
 }
 /* *out is filled before an eager task runs. */

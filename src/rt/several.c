@@ -154,10 +154,12 @@ int bk_gather_tasks(bk_task *const tasks[], size_t n, const bk_gather_opts *opts
 {
     bool collect = opts && opts->collect;
     struct several *s = NULL;
-    for (size_t i = 0; i < n; i++)
+    int r = bki_check_task();
+    for (size_t i = 0; r == 0 && i < n; i++)
         if (tasks[i] == bki_self())
-            return bk_fail(-EDEADLK, "a task waited for itself");
-    int r = open_several(&s, n);
+            r = bk_fail(-EDEADLK, "a task waited for itself");
+    if (r == 0)
+        r = open_several(&s, n);
     if (r < 0)
         return r;
     s->until = collect ? BK_ALL_COMPLETED : BK_FIRST_ERROR;

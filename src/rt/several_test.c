@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Waiting for several tasks that exist already: wait, gather_tasks, as_completed. */
-#include <stdlib.h>
+
+#include <beck/error.h>
+#include <beck/loop.h>
 
 #include "tests/run_helper.h"
 
@@ -289,6 +291,31 @@ LOOP_TEST(C083_T9_of_nothing_it_is_done_and_twins_run_once)
     bk_task_free(&task);
 }
 
+static int wait_in_a_call(void *ctx)
+{
+    bk_task *task = ctx;
+    bk_as_completed *ended = NULL;
+    trace("%d", bk_wait(&task, 1, BK_ALL_COMPLETED, bk_forever()) == -BK_ENOTASK);
+    trace("%d", bk_gather_tasks(&task, 1, NULL) == -BK_ENOTASK);
+    trace("%d", bk_as_completed_new(&ended, &task, 1, bk_ms(5)) == -BK_ENOTASK);
+    return 0;
+}
+
+LOOP_TEST(only_tasks_wait_for_several)
+{
+    bk_task *task = nap_for(10);
+    CHECK_EQ(bk_call_soon(NULL, wait_in_a_call, task), 0);
+    CHECK_EQ(finish(&task), 10);
+    CHECK_STR(trace_text(), "1 1 1 10");
+}
+
+static void outside_of_a_run_nobody_waits_for_several(void)
+{
+    trace_reset();
+    wait_in_a_call(NULL);
+    CHECK_STR(trace_text(), "1 1 1");
+}
+
 LOOP_TEST(gathering_oneself_is_an_error)
 {
     bk_task *t[2] = {nap_for(10), bk_task_current()};
@@ -478,6 +505,7 @@ CHECK_MAIN(TEST(C059_T10_wait_until_first_completed_first_error_all),
            TEST(T9_a_cancel_after_the_gather_is_decided_touches_no_task),
            TEST(C082_T9_a_child_cancelled_by_others_is_a_failure_of_that_child),
            TEST(C083_T9_of_nothing_it_is_done_and_twins_run_once),
+           TEST(only_tasks_wait_for_several), TEST(outside_of_a_run_nobody_waits_for_several),
            TEST(gathering_oneself_is_an_error), TEST(C084_T9_differs_later_failures_are_reported),
            TEST(C086_T11_tasks_in_the_order_in_which_they_end),
            TEST(C086_T11_a_limit_for_all_and_the_others_go_on),

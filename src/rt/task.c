@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "rt/group.h"
+#include "rt/local.h"
 #include "rt/report.h"
 #include "rt/sched.h"
 #include "rt/symbol.h"
@@ -87,6 +88,9 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
     bki_list_push_back(&loop->tasks, &task->all_link);
     loop->n_tasks++;
     task->state = BKI_NEW;
+    struct bk_task *starter = loop->current;
+    if (__builtin_expect(starter->locals || starter->context || spec->context, 0))
+        bki_locals_inherit(task, spec->context);
     if (spec->group) {
         task->starter = spec->starter;
         bki_group_child_add(spec->group, task);
@@ -216,6 +220,8 @@ static void task_entry(void *arg)
         result = task->has_msg ? task->msg_fn(task->ctx, &task->msg) : task->fn(task->ctx);
     if (task->msg)
         bk_msg_free(&task->msg);
+    if (__builtin_expect(task->locals || task->context, 0))
+        bki_locals_drop(task);
     end_task(task, result);
     /* The stack may already be in the pool: nothing takes it before we have left. */
     bki_hand_over(loop, task, bki_ready_take(loop), true);
