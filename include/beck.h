@@ -20,6 +20,7 @@
 #include <beck/msg.h>
 #include <beck/queue.h>
 #include <beck/run.h>
+#include <beck/select.h>
 #include <beck/server.h>
 #include <beck/signal.h>
 #include <beck/stream.h>

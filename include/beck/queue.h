@@ -7,7 +7,8 @@
  *         r = handle((struct job *)item);
  *
  * It belongs to one loop, as the objects of <beck/sync.h> do: from another one every call returns
- * -EPERM and changes nothing.  Calls that may suspend are for tasks.  Between threads use a channel
+ * -EPERM and changes nothing.  Calls that may suspend are for tasks (-BK_ENOTASK).  Between threads
+ * use a channel
  * (<beck/channel.h>). */
 #ifndef BECK_QUEUE_H
 #define BECK_QUEUE_H

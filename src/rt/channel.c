@@ -1,51 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Channels: bounded queues of messages between threads, with and without a loop. */
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <beck/channel.h>
-
 #include "base/alloc.h"
-#include "rt/ring.h"
-#include "rt/sync.h"
+#include "rt/channel.h"
 
 #define DEFAULT_LIMIT 64
 
 /* How often a waiter looks again before it sleeps: a microsecond or two, where sleeping and being
  * woken cost five or more.  Not longer: the one it waits for may need this processor. */
 #define LOOKS 50
-
-/* One mutex guards the ring and both lines.  Receivers wait only while the ring is empty, senders
- * only while it is full, and a message goes straight to the longest waiter, so nobody is woken in
- * vain. */
-struct bk_channel {
-    pthread_mutex_t mutex;
-    struct bki_ring ring;
-    size_t limit;
-    bool closed;
-    struct bki_list senders, receivers;
-    atomic_uint n_users; /* bk_channel_ref and bk_channel_free */
-    atomic_uint n_refs;  /* memory: one for all users, one for each call that waits */
-    char name[BKI_NAME_MAX];
-};
-
-/* A call that waits; lives in its frame.  Leaving the line, under the mutex, settles it: msg and
- * result are final.  The waker then lets it go without the mutex.  A thread sleeps on `state`
- * itself.  A task is woken by a post to its loop, and once it has said that it is asleep it must
- * not leave the frame before that post has arrived. */
-enum { AWAKE, ASLEEP, FREE_TO_GO };
-
-struct waiter {
-    struct bki_list link;
-    bk_msg *msg; /* offered by a sender, handed to a receiver */
-    int result;
-    atomic_uint state;
-    bk_task *task; /* NULL: a thread without a loop */
-    struct bki_post post;
-    bool arrived;
-};
 
 static void describe_channel(const void *object, char *buf, size_t size)
 {
@@ -54,23 +20,31 @@ static void describe_channel(const void *object, char *buf, size_t size)
     pthread_mutex_lock(&channel->mutex);
     size_t len = bki_ring_len(&channel->ring);
     pthread_mutex_unlock(&channel->mutex);
-    snprintf(buf, size, "%s(%zu of %zu)", bki_name_quoted(channel->name, name), len,
-             channel->limit);
+    bki_name_quoted(channel->name, name);
+    if (channel->limit == 0)
+        snprintf(buf, size, "%s(a rendezvous)", name);
+    else
+        snprintf(buf, size, "%s(%zu of %zu)", name, len, channel->limit);
 }
 
-static const struct bki_wait_kind send_kind = {
+const struct bki_wait_kind bki_channel_send_kind = {
     .what = "channel send", .describe = describe_channel, .external = true};
-static const struct bki_wait_kind recv_kind = {
+const struct bki_wait_kind bki_channel_recv_kind = {
     .what = "channel receive", .describe = describe_channel, .external = true};
 
 /* ---- Life ---- */
 
 int bk_channel_new(bk_channel **out, const bk_channel_opts *opts)
 {
+    static const bk_channel_opts defaults;
+    if (!opts)
+        opts = &defaults;
+    if (opts->rendezvous && opts->limit)
+        return bk_fail(-EINVAL, "a rendezvous holds nothing, and has no limit");
     struct bk_channel *channel = bki_zalloc(sizeof *channel);
     if (!channel)
         return bk_fail(-ENOMEM, "no memory for a channel");
-    channel->limit = opts && opts->limit ? opts->limit : DEFAULT_LIMIT;
+    channel->limit = opts->rendezvous ? 0 : opts->limit ? opts->limit : DEFAULT_LIMIT;
     if (bki_ring_init(&channel->ring, channel->limit) < 0) {
         bki_free(channel);
         return bk_fail(-ENOMEM, "no memory for a channel");
@@ -85,7 +59,7 @@ int bk_channel_new(bk_channel **out, const bk_channel_opts *opts)
     bki_list_init(&channel->receivers);
     atomic_init(&channel->n_users, 1);
     atomic_init(&channel->n_refs, 1);
-    bki_name_set(channel->name, opts ? opts->name : NULL);
+    bki_name_set(channel->name, opts->name);
     *out = channel;
     return 0;
 }
@@ -96,7 +70,7 @@ bk_channel *bk_channel_ref(bk_channel *channel)
     return channel;
 }
 
-static void unref(struct bk_channel *channel)
+void bki_channel_unref(struct bk_channel *channel)
 {
     if (atomic_fetch_sub(&channel->n_refs, 1) > 1)
         return;
@@ -116,7 +90,7 @@ void bk_channel_free(bk_channel **channel)
     if (!c || atomic_fetch_sub(&c->n_users, 1) > 1)
         return;
     bk_channel_close(c);
-    unref(c);
+    bki_channel_unref(c);
 }
 
 /* ---- Waiting and being woken ---- */
@@ -140,33 +114,35 @@ static void futex_wake(atomic_uint *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-/* Under the mutex: settles the call of the first in line.  NULL when nobody waits. */
-static struct waiter *settle_first(struct bki_list *line, int result)
+struct bki_channel_waiter *bki_channel_settle(struct bki_list *line, int result)
 {
-    struct bki_list *first = bki_list_pop(line);
-    if (!first)
-        return NULL;
-    struct waiter *w = bki_container(first, struct waiter, link);
-    w->result = result;
-    return w;
+    struct bki_list *first;
+    while ((first = bki_list_pop(line))) {
+        struct bki_channel_waiter *w = bki_container(first, struct bki_channel_waiter, link);
+        if (w->select && !bki_select_claim(w->select, w))
+            continue; /* something else has ended that select */
+        w->result = result;
+        return w;
+    }
+    return NULL;
 }
 
-static void arrive(struct bki_post *post, struct bk_loop *loop)
+void bki_channel_arrive(struct bki_post *post, struct bk_loop *loop)
 {
     (void)loop;
-    struct waiter *w = bki_container(post, struct waiter, post);
+    struct bki_channel_waiter *w = bki_container(post, struct bki_channel_waiter, post);
     w->arrived = true;
     bki_wake(w->task);
 }
 
-/* Lets a settled waiter go (NULL: nothing to do).  It may have left its frame as soon as the word
+/* The waiter may have left its frame as soon as the word
  * is set, unless it is a task asleep; a futex wake-up then meets an address where nobody sleeps. */
-static void let_go(struct waiter *w)
+void bki_channel_let_go(struct bki_channel_waiter *w)
 {
     if (!w)
         return;
     bool is_task = w->task != NULL;
-    if (atomic_exchange(&w->state, FREE_TO_GO) != ASLEEP)
+    if (atomic_exchange(&w->state, BKI_FREE_TO_GO) != BKI_ASLEEP)
         return;
     if (is_task)
         bki_inbox_post(w->task->loop, &w->post);
@@ -176,27 +152,27 @@ static void let_go(struct waiter *w)
 
 /* True when it was let go before it had to sleep; else it is announced as asleep.  A task does not
  * keep others waiting that could run. */
-static bool look_again(struct waiter *w)
+static bool look_again(struct bki_channel_waiter *w)
 {
     int n = w->task && w->task->loop->ready_head ? 0 : LOOKS;
     for (int i = 0; i < n; i++) {
-        if (atomic_load_explicit(&w->state, memory_order_relaxed) == FREE_TO_GO)
+        if (atomic_load_explicit(&w->state, memory_order_relaxed) == BKI_FREE_TO_GO)
             break;
         pause_briefly();
     }
-    unsigned awake = AWAKE;
-    return !atomic_compare_exchange_strong(&w->state, &awake, ASLEEP);
+    unsigned awake = BKI_AWAKE;
+    return !atomic_compare_exchange_strong(&w->state, &awake, BKI_ASLEEP);
 }
 
-static void wait_thread(struct waiter *w)
+static void wait_thread(struct bki_channel_waiter *w)
 {
-    while (atomic_load(&w->state) != FREE_TO_GO)
-        futex_wait(&w->state, ASLEEP);
+    while (atomic_load(&w->state) != BKI_FREE_TO_GO)
+        futex_wait(&w->state, BKI_ASLEEP);
 }
 
 /* A cancel takes the waiter out of the line, unless another thread was first: then its post is on
  * the way and the call has done what it was asked. */
-static void wait_task(struct bk_channel *channel, struct waiter *w,
+static void wait_task(struct bk_channel *channel, struct bki_channel_waiter *w,
                       const struct bki_wait_kind *kind)
 {
     struct bki_cancel_told told = bki_cancel_told_save();
@@ -217,10 +193,10 @@ static void wait_task(struct bk_channel *channel, struct waiter *w,
 }
 
 /* Joins the line, lets the mutex go and waits.  Returns the call's result. */
-static int wait_in_line(struct bk_channel *channel, struct bki_list *line, struct waiter *w,
-                        const struct bki_wait_kind *kind)
+static int wait_in_line(struct bk_channel *channel, struct bki_list *line,
+                        struct bki_channel_waiter *w, const struct bki_wait_kind *kind)
 {
-    w->post.run = arrive;
+    w->post.run = bki_channel_arrive;
     w->task = bki_in_task() ? bki_self() : NULL;
     bki_list_push_back(line, &w->link);
     atomic_fetch_add(&channel->n_refs, 1);
@@ -231,7 +207,7 @@ static int wait_in_line(struct bk_channel *channel, struct bki_list *line, struc
         else
             wait_thread(w);
     }
-    unref(channel);
+    bki_channel_unref(channel);
     return w->result;
 }
 
@@ -242,12 +218,12 @@ static int check_cancel(void)
 
 /* ---- Send and receive ---- */
 
-/* Under the mutex; *waiter: whom to let go afterwards.  0, -EAGAIN when full, or an error. */
-static int send_now(struct bk_channel *channel, bk_msg *msg, struct waiter **waiter)
+int bki_channel_send_now(struct bk_channel *channel, bk_msg *msg,
+                         struct bki_channel_waiter **waiter)
 {
     if (channel->closed)
-        return -BK_ECLOSED;
-    *waiter = settle_first(&channel->receivers, 1);
+        return channel->broken ? -EPIPE : -BK_ECLOSED;
+    *waiter = bki_channel_settle(&channel->receivers, 1);
     if (*waiter) {
         (*waiter)->msg = msg;
         return 0;
@@ -261,23 +237,30 @@ static int send_now(struct bk_channel *channel, bk_msg *msg, struct waiter **wai
     return 0;
 }
 
+int bki_channel_said(int r)
+{
+    if (r == -EPIPE)
+        return bk_fail(r, "nobody receives from the channel any more");
+    return r == -BK_ECLOSED ? bk_fail(r, "the channel is closed") : r;
+}
+
 static int send_msg(struct bk_channel *channel, bk_msg **msg, bool may_wait)
 {
-    struct waiter *receiver = NULL;
+    struct bki_channel_waiter *receiver = NULL;
     if (!*msg)
         return bk_fail(-EINVAL, "no message to send");
     pthread_mutex_lock(&channel->mutex);
-    int r = send_now(channel, *msg, &receiver);
+    int r = bki_channel_send_now(channel, *msg, &receiver);
     if (r == -EAGAIN && may_wait) {
-        struct waiter w = {.msg = *msg};
-        r = wait_in_line(channel, &channel->senders, &w, &send_kind);
+        struct bki_channel_waiter w = {.msg = *msg};
+        r = wait_in_line(channel, &channel->senders, &w, &bki_channel_send_kind);
     } else {
         pthread_mutex_unlock(&channel->mutex);
-        let_go(receiver);
+        bki_channel_let_go(receiver);
     }
     if (r == 0)
         *msg = NULL;
-    return r == -BK_ECLOSED ? bk_fail(r, "the channel is closed") : r;
+    return bki_channel_said(r);
 }
 
 int bk_channel_send(bk_channel *channel, bk_msg **msg)
@@ -291,13 +274,19 @@ int bk_channel_try_send(bk_channel *channel, bk_msg **msg)
     return send_msg(channel, msg, false);
 }
 
-/* Under the mutex; *waiter: whom to let go afterwards.  1, 0 when closed, or -EAGAIN when empty. */
-static int recv_now(struct bk_channel *channel, bk_msg **msg, struct waiter **waiter)
+int bki_channel_recv_now(struct bk_channel *channel, bk_msg **msg,
+                         struct bki_channel_waiter **waiter)
 {
-    if (bki_ring_len(&channel->ring) == 0)
-        return channel->closed ? 0 : -EAGAIN;
+    if (bki_ring_len(&channel->ring) == 0) {
+        /* Senders wait at an empty channel only when it is a rendezvous. */
+        *waiter = bki_channel_settle(&channel->senders, 0);
+        if (!*waiter)
+            return channel->closed ? 0 : -EAGAIN;
+        *msg = (*waiter)->msg;
+        return 1;
+    }
     *msg = bki_ring_pop(&channel->ring);
-    *waiter = settle_first(&channel->senders, 0);
+    *waiter = bki_channel_settle(&channel->senders, 0);
     if (*waiter)
         bki_ring_push(&channel->ring, (*waiter)->msg);
     return 1;
@@ -305,17 +294,17 @@ static int recv_now(struct bk_channel *channel, bk_msg **msg, struct waiter **wa
 
 static int recv_msg(struct bk_channel *channel, bk_msg **msg, bool may_wait)
 {
-    struct waiter *sender = NULL;
+    struct bki_channel_waiter *sender = NULL;
     pthread_mutex_lock(&channel->mutex);
-    int r = recv_now(channel, msg, &sender);
+    int r = bki_channel_recv_now(channel, msg, &sender);
     if (r == -EAGAIN && may_wait) {
-        struct waiter w = {0};
-        r = wait_in_line(channel, &channel->receivers, &w, &recv_kind);
+        struct bki_channel_waiter w = {0};
+        r = wait_in_line(channel, &channel->receivers, &w, &bki_channel_recv_kind);
         if (r == 1)
             *msg = w.msg;
     } else {
         pthread_mutex_unlock(&channel->mutex);
-        let_go(sender);
+        bki_channel_let_go(sender);
     }
     return r;
 }
@@ -331,14 +320,20 @@ int bk_channel_try_recv(bk_channel *channel, bk_msg **msg)
     return recv_msg(channel, msg, false);
 }
 
+void bki_channel_end(struct bk_channel *channel, bool broken)
+{
+    struct bki_channel_waiter *w;
+    pthread_mutex_lock(&channel->mutex);
+    channel->broken = channel->broken || (broken && !channel->closed);
+    channel->closed = true;
+    while ((w = bki_channel_settle(&channel->senders, broken ? -EPIPE : -BK_ECLOSED)))
+        bki_channel_let_go(w);
+    while ((w = bki_channel_settle(&channel->receivers, 0))) /* they waited, so it is empty */
+        bki_channel_let_go(w);
+    pthread_mutex_unlock(&channel->mutex);
+}
+
 void bk_channel_close(bk_channel *channel)
 {
-    struct waiter *w;
-    pthread_mutex_lock(&channel->mutex);
-    channel->closed = true;
-    while ((w = settle_first(&channel->senders, -BK_ECLOSED)))
-        let_go(w);
-    while ((w = settle_first(&channel->receivers, 0))) /* they waited, so it is empty */
-        let_go(w);
-    pthread_mutex_unlock(&channel->mutex);
+    bki_channel_end(channel, false);
 }

@@ -3,6 +3,7 @@
 #include <beck/sync.h>
 
 #include "base/alloc.h"
+#include "rt/select.h"
 #include "rt/sync.h"
 
 struct bk_event {
@@ -74,4 +75,43 @@ int bk_event_wait(bk_event *event)
     r = bki_wait(&event->waiters, &w, &event_kind, event);
     /* The wake-up took nothing away from anybody: a cancel of the same turn shows at once. */
     return r < 0 ? bki_fail_freed(r, "event") : bki_check_cancel();
+}
+
+/* ---- In a select ---- */
+
+static int check_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return bki_owner_check(&((struct bk_event *)c->object)->owner, "event");
+}
+
+static int try_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return bk_event_is_set(c->object) ? 0 : -EAGAIN;
+}
+
+static int join_case(bk_case *c, struct bki_case_state *state, struct bki_select *select)
+{
+    return bki_case_join(state, select, &((struct bk_event *)c->object)->waiters, NULL);
+}
+
+static int finish_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)c;
+    return bki_fail_freed(state->w.result, "event");
+}
+
+static const struct bki_case_kind event_case = {
+    .wait = &event_kind,
+    .check = check_case,
+    .try_now = try_case,
+    .join = join_case,
+    .leave = bki_case_leave,
+    .finish = finish_case,
+};
+
+bk_case bk_case_event(bk_event *event)
+{
+    return (bk_case){.kind = &event_case, .object = event};
 }

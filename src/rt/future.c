@@ -6,6 +6,7 @@
 #include "rt/call.h"
 #include "rt/local.h"
 #include "rt/report.h"
+#include "rt/select.h"
 #include "rt/sync.h"
 #include "rt/timeout.h"
 
@@ -254,4 +255,53 @@ int bk_future_wait_for(bk_future *future, int *result, void **value, bk_duration
         r = outcome(future, result, value); /* it came in the same turn */
     unref(future);
     return r;
+}
+
+/* ---- In a select ---- */
+
+static int check_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return bki_owner_check(&((struct bk_future *)c->object)->owner, "future");
+}
+
+static int try_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return bk_future_done(c->object) ? 0 : -EAGAIN;
+}
+
+static int join_case(bk_case *c, struct bki_case_state *state, struct bki_select *select)
+{
+    struct bk_future *future = c->object;
+    future->refs++;
+    return bki_case_join(state, select, &future->waiters, NULL);
+}
+
+static void leave_case(bk_case *c, struct bki_case_state *state)
+{
+    struct bk_future *future = c->object;
+    bki_case_leave(c, state);
+    state->w.result = future->state == FREED ? -BK_ECLOSED : 0;
+    unref(future);
+}
+
+static int finish_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)c;
+    return bki_fail_freed(state->w.result, "future");
+}
+
+static const struct bki_case_kind future_case = {
+    .wait = &future_kind,
+    .check = check_case,
+    .try_now = try_case,
+    .join = join_case,
+    .leave = leave_case,
+    .finish = finish_case,
+};
+
+bk_case bk_case_future(bk_future *future)
+{
+    return (bk_case){.kind = &future_case, .object = future};
 }

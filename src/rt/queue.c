@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "rt/pqueue.h"
 #include "rt/ring.h"
+#include "rt/select.h"
 #include "rt/sync.h"
 
 #define DEFAULT_LIMIT 64
@@ -254,6 +255,14 @@ static int get_now(struct bk_queue *queue, void **item)
     return 1;
 }
 
+/* What a wait in the line of getters has brought. */
+static int got(const struct bki_waiter *w, int r, void **item)
+{
+    if (r == 1)
+        *item = w->value;
+    return r == -BK_ECLOSED ? bk_fail(r, "the queue was aborted or freed") : r;
+}
+
 static __attribute__((noinline)) int get_slowly(struct bk_queue *queue, void **item)
 {
     int r = bki_owner_check_wait(&queue->owner, "queue");
@@ -263,10 +272,7 @@ static __attribute__((noinline)) int get_slowly(struct bk_queue *queue, void **i
     if (r != -EAGAIN)
         return r;
     struct bki_waiter w;
-    r = bki_wait(&queue->getters, &w, &get_kind, queue);
-    if (r == 1)
-        *item = w.value;
-    return r == -BK_ECLOSED ? bk_fail(r, "the queue was aborted or freed") : r;
+    return got(&w, bki_wait(&queue->getters, &w, &get_kind, queue), item);
 }
 
 int bk_queue_get(bk_queue *queue, void **item)
@@ -282,6 +288,78 @@ int bk_queue_try_get(bk_queue *queue, void **item)
         return 1;
     int r = bki_owner_check(&queue->owner, "queue");
     return r < 0 ? r : get_now(queue, item);
+}
+
+/* ---- In a select ---- */
+
+static int check_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return bki_owner_check(&((struct bk_queue *)c->object)->owner, "queue");
+}
+
+static int try_put_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return put_now(c->object, c->slot);
+}
+
+static int join_put_case(bk_case *c, struct bki_case_state *state, struct bki_select *select)
+{
+    return bki_case_join(state, select, &((struct bk_queue *)c->object)->putters, c->slot);
+}
+
+static int finish_put_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)c;
+    int r = state->w.result;
+    return r == -BK_ECLOSED ? fail_closed() : r;
+}
+
+static const struct bki_case_kind put_case = {
+    .wait = &put_kind,
+    .takes = true,
+    .check = check_case,
+    .try_now = try_put_case,
+    .join = join_put_case,
+    .leave = bki_case_leave,
+    .finish = finish_put_case,
+};
+
+bk_case bk_case_put(bk_queue *queue, void *item)
+{
+    return (bk_case){.kind = &put_case, .object = queue, .slot = item};
+}
+
+static int try_get_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return get_now(c->object, c->slot);
+}
+
+static int join_get_case(bk_case *c, struct bki_case_state *state, struct bki_select *select)
+{
+    return bki_case_join(state, select, &((struct bk_queue *)c->object)->getters, NULL);
+}
+
+static int finish_get_case(bk_case *c, struct bki_case_state *state)
+{
+    return got(&state->w, state->w.result, c->slot);
+}
+
+static const struct bki_case_kind get_case = {
+    .wait = &get_kind,
+    .takes = true,
+    .check = check_case,
+    .try_now = try_get_case,
+    .join = join_get_case,
+    .leave = bki_case_leave,
+    .finish = finish_get_case,
+};
+
+bk_case bk_case_get(bk_queue *queue, void **item)
+{
+    return (bk_case){.kind = &get_case, .object = queue, .slot = item};
 }
 
 /* ---- The end, and counted work ---- */

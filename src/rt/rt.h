@@ -162,6 +162,7 @@ struct bk_loop {
                                    backend->wake */
     struct bki_inbox *inbox;    /* work posted by other threads */
     struct bki_pool *pool;      /* threads for blocking calls, made at first use */
+    uint32_t select_seed;       /* select.c: chance, the same in every run */
     struct bki_list loops_link; /* owner.h: the loops alive */
     uint64_t id;                /* 1 is the process's first loop */
     int thread_id;              /* the kernel's, of the thread that runs it */
@@ -251,12 +252,17 @@ void bki_wake(struct bk_task *task);
 /* Puts a call at the end of the ready queue.  Loop thread only. */
 void bki_call_push(struct bk_loop *loop, struct bki_call *call);
 
+/* select.h: true for the first who asks, whose waiter `by` has won. */
+struct bki_select;
+bool bki_select_claim(struct bki_select *select, const void *by);
+
 /* A place in an object's line of waiting tasks; lives in the waiting call's frame. */
 struct bki_waiter {
     struct bki_list link;
     struct bk_task *task;
-    void *value; /* what a grant hands over, or what the waiter offers */
-    int result;  /* what bki_wait returns when granted: 0 unless the granter says otherwise */
+    void *value;               /* what a grant hands over, or what the waiter offers */
+    struct bki_select *select; /* it is one of several that wait for the first of them, or NULL */
+    int result; /* what bki_wait returns when granted: 0 unless the granter says otherwise */
     bool granted;
 };
 
@@ -264,9 +270,11 @@ struct bki_waiter {
  * the line). */
 int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_kind *kind,
              const void *object);
-/* Takes w out of its line and makes its task ready with result. */
-void bki_grant(struct bki_waiter *w, int result);
-/* Grants the first in line and returns it (valid until its task runs), NULL when nobody waits. */
+/* Takes w out of its line and makes its task ready with result.  False: it belongs to a select that
+ * something else has ended already, and nobody was granted anything. */
+bool bki_grant(struct bki_waiter *w, int result);
+/* Grants the first in line that can be and returns it (valid until its task runs), NULL when nobody
+ * waits. */
 struct bki_waiter *bki_grant_first(struct bki_list *line, int result);
 void bki_grant_all(struct bki_list *line, int result);
 

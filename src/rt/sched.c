@@ -112,6 +112,7 @@ int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_
              const void *object)
 {
     w->task = bki_self();
+    w->select = NULL;
     w->granted = false;
     bki_list_push_back(line, &w->link);
     park(kind, object, true);
@@ -121,22 +122,26 @@ int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_
     return bki_tell_cancel(w->task);
 }
 
-void bki_grant(struct bki_waiter *w, int result)
+bool bki_grant(struct bki_waiter *w, int result)
 {
     bki_list_remove(&w->link);
+    if (__builtin_expect(w->select != NULL, 0) && !bki_select_claim(w->select, w))
+        return false;
     w->granted = true;
     w->result = result;
     bki_wake(w->task);
+    return true;
 }
 
 struct bki_waiter *bki_grant_first(struct bki_list *line, int result)
 {
-    struct bki_list *first = bki_list_first(line);
-    if (!first)
-        return NULL;
-    struct bki_waiter *w = bki_container(first, struct bki_waiter, link);
-    bki_grant(w, result);
-    return w;
+    struct bki_list *first;
+    while ((first = bki_list_first(line))) {
+        struct bki_waiter *w = bki_container(first, struct bki_waiter, link);
+        if (bki_grant(w, result))
+            return w;
+    }
+    return NULL;
 }
 
 void bki_grant_all(struct bki_list *line, int result)

@@ -8,6 +8,7 @@
 #include "rt/local.h"
 #include "rt/report.h"
 #include "rt/sched.h"
+#include "rt/select.h"
 #include "rt/symbol.h"
 
 static void task_entry(void *arg) __attribute__((noreturn));
@@ -305,6 +306,55 @@ int bk_task_wait(bk_task *task, int *result)
     r = observe(task, result, r);
     bki_task_unref(task);
     return r;
+}
+
+/* ---- In a select ---- */
+
+static int check_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    const struct bk_task *task = c->object;
+    if (task->loop != bki_loop)
+        return bk_fail(-EPERM, "this task belongs to another loop");
+    return bki_in_task() && task == bki_self() ? bk_fail(-EDEADLK, "a task waited for itself") : 0;
+}
+
+static int try_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)state;
+    return bk_task_done(c->object) ? 0 : -EAGAIN;
+}
+
+static int join_case(bk_case *c, struct bki_case_state *state, struct bki_select *select)
+{
+    struct bk_task *task = bk_task_ref(c->object);
+    return bki_case_join(state, select, &task->joiners, NULL);
+}
+
+static void leave_case(bk_case *c, struct bki_case_state *state)
+{
+    bki_case_leave(c, state);
+    bki_task_unref(c->object);
+}
+
+static int finish_case(bk_case *c, struct bki_case_state *state)
+{
+    (void)c;
+    return state->w.result;
+}
+
+static const struct bki_case_kind task_case = {
+    .wait = &join_kind,
+    .check = check_case,
+    .try_now = try_case,
+    .join = join_case,
+    .leave = leave_case,
+    .finish = finish_case,
+};
+
+bk_case bk_case_task(bk_task *task)
+{
+    return (bk_case){.kind = &task_case, .object = task};
 }
 
 /* ---- Handles ---- */
