@@ -76,12 +76,17 @@ typedef struct bk_serve_opts {
      * Default: bk_run_opts.on_error is told, unless the peer just went away (-ECONNRESET,
      * -EPIPE). */
     void (*on_error)(void *ctx, bk_stream *stream, int result);
+    bk_duration drain; /* once cancelled, how long handlers may go on; default: not at all */
+    /* Called when that begins: a protocol tells its handlers to come to an end.  Must not suspend.
+     */
+    void (*on_drain)(void *ctx);
 } bk_serve_opts;
 
 /* Accepts connections for ever and runs handler(ctx, &stream) for each in a task of its own.  A
  * handler that fails ends only its connection.
- * Suspends until cancelled (-ECANCELED) or until accepting fails for good (that error); then the
- * handlers still running are cancelled and waited for.  The listener stays open. */
+ * Suspends until cancelled (-ECANCELED) or until accepting fails for good (that error).  Handlers
+ * still running then get .drain to end by themselves; those left are cancelled and waited for.  The
+ * listener stays open. */
 BK_API int bk_serve(bk_listener *listener, bk_stream_fn *handler, void *ctx,
                     const bk_serve_opts *opts);
 

@@ -20,7 +20,7 @@ struct bki_serve {
     size_t n; /* connections open */
     struct bki_list
         not_run;          /* streams whose task has not run yet: a cancel now, and it never does */
-    struct bki_list room; /* the accepting task, at the limit */
+    struct bki_list room; /* the accepting task, at the limit, or waiting for the last to end */
 };
 
 static void describe_serve(const void *object, char *buf, size_t size)
@@ -31,10 +31,11 @@ static void describe_serve(const void *object, char *buf, size_t size)
 }
 
 static const struct bki_wait_kind wait_room = {.what = "serve limit", .describe = describe_serve};
+static const struct bki_wait_kind wait_end = {.what = "serve drain", .describe = describe_serve};
 
 /* ---- One connection ---- */
 
-static void report(const struct bk_stream *s, int result)
+void bki_serve_report(const struct bk_stream *s, int result)
 {
     /* The peer went away: its business, and too common to be news. */
     if (result == -ECONNRESET || result == -EPIPE)
@@ -60,7 +61,7 @@ static void connection_failed(struct bki_serve *serve, struct bk_stream *s, int 
     if (serve->opts.on_error)
         serve->opts.on_error(serve->ctx, s, result);
     else
-        report(s, result);
+        bki_serve_report(s, result);
 }
 
 /* Another task is still inside a call on a stream whose handler has returned: its call fails, and
@@ -123,6 +124,11 @@ static int start(struct bki_serve *serve, bk_stream *s)
         if (r < 0)
             break;
     }
+    if (r < 0) {
+        bki_list_remove(&s->serve_link);
+        bki_stream_free(s);
+        serve->n--;
+    }
     return r;
 }
 
@@ -140,6 +146,27 @@ static int accept_all(struct bki_serve *serve)
     }
 }
 
+/* ---- The end ---- */
+
+static int wait_for_end(void *ctx)
+{
+    struct bki_serve *serve = ctx;
+    struct bki_waiter w;
+    int r = 0;
+    while (r == 0 && serve->n > 0)
+        r = bki_wait(&serve->room, &w, &wait_end, serve);
+    return r;
+}
+
+/* Inside a shield: the cancel that ended the accepting does not end this. */
+static int drain(void *ctx)
+{
+    struct bki_serve *serve = ctx;
+    if (serve->opts.on_drain)
+        serve->opts.on_drain(serve->ctx);
+    return bk_wait_for(wait_for_end, serve, serve->opts.drain);
+}
+
 int bk_serve(bk_listener *listener, bk_stream_fn *handler, void *ctx, const bk_serve_opts *opts)
 {
     struct bki_serve serve = {.listener = listener, .handler = handler, .ctx = ctx};
@@ -155,7 +182,10 @@ int bk_serve(bk_listener *listener, bk_stream_fn *handler, void *ctx, const bk_s
         &(bk_group_opts){.limit = serve.opts.limit, .keep_going = true, .name = "connections"});
     if (r < 0)
         return r;
-    r = bk_group_close(&serve.connections, accept_all(&serve));
+    r = accept_all(&serve);
+    if (serve.opts.drain.ns > 0)
+        bk_shield(drain, &serve);
+    r = bk_group_close(&serve.connections, r);
     while ((node = bki_list_pop(&serve.not_run)))
         bki_stream_free(bki_container(node, struct bk_stream, serve_link));
     return r;

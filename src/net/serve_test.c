@@ -248,6 +248,63 @@ static int cancel_after_a_byte(void *ctx)
 }
 
 /* The connection is accepted, and before the server runs somebody cancels it. */
+/* ---- Draining ---- */
+
+struct draining {
+    struct server server; /* first: what the callbacks get */
+    bool drains;
+    bk_time ended;
+};
+
+static void note_drain(void *ctx)
+{
+    ((struct draining *)ctx)->drains = true;
+}
+
+/* Ends two seconds after the server began to drain, or when it is cancelled. */
+static int end_in_time(void *ctx, bk_stream **stream)
+{
+    struct draining *d = ctx;
+    int r = 0;
+    (void)stream;
+    d->server.n_running++;
+    while (r == 0 && !d->drains)
+        r = bk_sleep(bk_ms(100));
+    if (r == 0)
+        r = bk_sleep(bk_seconds(2));
+    d->ended = bk_now();
+    d->server.n_running--;
+    return r;
+}
+
+static bk_duration drain_within(struct draining *d, bk_duration limit)
+{
+    bk_stream *c = NULL;
+    d->server.opts = (bk_serve_opts){.drain = limit, .on_drain = note_drain};
+    if (start_server(&d->server, end_in_time) < 0 || dial(&d->server, &c) < 0)
+        return bk_ns(-1);
+    bk_sleep(bk_seconds(1));
+    bk_time before = bk_now();
+    int r = stop_server(&d->server);
+    bk_stream_close(&c, -1);
+    return r == -ECANCELED && d->server.n_running == 0 ? bk_time_since(bk_now(), before)
+                                                       : bk_ns(-1);
+}
+
+LOOP_TEST(SV2_handlers_get_time_to_end_when_that_is_asked_for)
+{
+    struct draining enough = {0}, too_short = {0}, none = {0};
+    int64_t took = drain_within(&enough, bk_seconds(5)).ns;
+    CHECK(enough.drains);
+    CHECK(took >= bk_seconds(2).ns && took < bk_ms(2500).ns);
+    took = drain_within(&too_short, bk_seconds(1)).ns;
+    CHECK(too_short.drains);
+    CHECK(took >= bk_seconds(1).ns && took < bk_ms(1500).ns);
+    took = drain_within(&none, bk_ns(0)).ns;
+    CHECK(!none.drains);
+    CHECK(took >= 0 && took < bk_ms(500).ns);
+}
+
 LOOP_TEST(a_connection_whose_handler_never_ran_is_closed)
 {
     static struct server server = {.handler = echo};
@@ -342,4 +399,5 @@ static void every_allocation_may_fail(void)
 CHECK_MAIN(TEST(many_connections_are_served_at_once), TEST(a_stream_still_in_use_is_taken_back),
            TEST(accepting_pauses_at_the_limit), TEST(a_failing_handler_ends_its_connection_alone),
            TEST(a_handler_may_keep_its_stream), TEST(a_cancelled_server_cancels_its_handlers),
+           TEST(SV2_handlers_get_time_to_end_when_that_is_asked_for),
            TEST(a_connection_whose_handler_never_ran_is_closed), TEST(every_allocation_may_fail))

@@ -116,6 +116,7 @@ int bki_stream_write_failed(const struct bk_stream *s);
  * write_buffer says, and deaf to cancels: for short answers of a protocol, whose number its owner
  * bounds.  No task may be writing.  0, or the connection's error. */
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len);
+int bki_stream_pushv(struct bk_stream *s, const bk_span *pieces, size_t n);
 
 /* Something was sent or a write has ended: what was hung up ends once nothing is unsent. */
 void bki_stream_end_hung_up(struct bk_stream *s);
@@ -134,6 +135,9 @@ ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len);
 /* Receives into the in-buffer, making room for at least `want` bytes in all.  1, 0 at the end, or
  * an error. */
 int bki_stream_fill(struct bk_stream *s, size_t want);
+
+/* Bytes sent that the peer's kernel has not got yet, those unsent included. */
+size_t bki_stream_unacked(const struct bk_stream *s);
 
 /* Suspends until at most `limit` bytes are unsent.  0, -ECANCELED, or the connection's error. */
 int bki_stream_wait_unsent(struct bk_stream *s, size_t limit);
@@ -165,6 +169,10 @@ static inline size_t bki_stream_unsent(const struct bk_stream *s)
 {
     return bki_buf_len(&s->sending) + bki_buf_len(&s->queued);
 }
+
+/* Tells the run's on_error of a connection's handler that failed, unless the peer just went away.
+ * bk_errmsg has the detail; s may be NULL. */
+void bki_serve_report(const struct bk_stream *s, int result);
 
 extern const struct bki_wait_kind bki_wait_read, bki_wait_write, bki_wait_close;
 

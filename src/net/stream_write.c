@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Writing to a stream: at once when the kernel takes it, else in the background. */
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
@@ -301,16 +303,21 @@ int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size
     return r;
 }
 
-int bki_stream_push(struct bk_stream *s, const void *data, size_t len)
+int bki_stream_pushv(struct bk_stream *s, const bk_span *pieces, size_t n)
 {
-    bk_span piece = bk_span_of(data, len);
     int r = check_writable(s);
     if (r < 0)
         return r;
     s->writing = s->pushing = true;
-    r = send_filtered(s, &piece, 1, NULL);
+    r = send_filtered(s, pieces, n, NULL);
     s->pushing = false;
     return end_write(s, r);
+}
+
+int bki_stream_push(struct bk_stream *s, const void *data, size_t len)
+{
+    bk_span piece = bk_span_of(data, len);
+    return bki_stream_pushv(s, &piece, 1);
 }
 
 int bk_stream_try_write(bk_stream *s, const void *data, size_t len)
@@ -345,6 +352,14 @@ int bk_stream_flush(bk_stream *stream)
 size_t bk_stream_unsent(const bk_stream *stream)
 {
     return bki_stream_unsent(stream);
+}
+
+size_t bki_stream_unacked(const struct bk_stream *s)
+{
+    int in_kernel = 0;
+    if (s->fd.is_socket && ioctl(s->fd.fd, SIOCOUTQ, &in_kernel) < 0)
+        in_kernel = 0;
+    return bki_stream_unsent(s) + (size_t)in_kernel;
 }
 
 static int write_eof(struct bk_stream *s)
