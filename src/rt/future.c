@@ -14,8 +14,7 @@ enum future_state { PENDING, SETTLED, CANCELLED, FREED };
 
 struct bk_future {
     struct bki_owner owner;
-    struct bki_list waiters;
-    struct bki_list callbacks;
+    struct bki_list waiters; /* tasks and callbacks, in the order they came */
     enum future_state state;
     bool seen; /* somebody has the result */
     int result;
@@ -25,12 +24,18 @@ struct bk_future {
 
 struct callback {
     struct bki_call call;
-    struct bki_list link; /* in future->callbacks while that is pending */
+    struct bki_waiter w; /* its place in line, without a task */
     bk_future *future;
     bk_future_fn *fn;
     void *ctx;
     struct bki_locals *locals; /* of who added it */
 };
+
+/* The callback that a waiter is part of, NULL for that of a task. */
+static struct callback *callback_of(struct bki_waiter *w)
+{
+    return w->task ? NULL : bki_container(w, struct callback, w);
+}
 
 static const struct bki_wait_kind future_kind = {.what = "future"};
 
@@ -42,7 +47,6 @@ int bk_future_new(bk_future **out)
     if (!future)
         return bk_fail(-ENOMEM, "no memory for a future");
     bki_list_init(&future->waiters);
-    bki_list_init(&future->callbacks);
     bki_owner_init(&future->owner);
     future->refs = 1;
     *out = future;
@@ -101,10 +105,16 @@ int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
         return bk_fail(-ENOMEM, "no memory for a callback");
     *cb = (struct callback){.future = future, .fn = fn, .ctx = ctx, .locals = bki_locals_share()};
     if (future->state == PENDING)
-        bki_list_push_back(&future->callbacks, &cb->link);
+        bki_list_push_back(&future->waiters, &cb->w.link);
     else
         send_off(cb);
     return 0;
+}
+
+static void free_callback(struct callback *cb)
+{
+    bki_locals_unref(cb->locals);
+    bki_free(cb);
 }
 
 int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
@@ -113,14 +123,13 @@ int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ct
     if (n < 0)
         return n;
     struct bki_list *next;
-    for (struct bki_list *l = bki_list_first(&future->callbacks); l; l = next) {
-        struct callback *cb = bki_container(l, struct callback, link);
-        next = bki_list_next(&future->callbacks, l);
-        if (cb->fn != fn || cb->ctx != ctx)
+    for (struct bki_list *l = bki_list_first(&future->waiters); l; l = next) {
+        struct callback *cb = callback_of(bki_container(l, struct bki_waiter, link));
+        next = bki_list_next(&future->waiters, l);
+        if (!cb || cb->fn != fn || cb->ctx != ctx)
             continue;
-        bki_list_remove(&cb->link);
-        bki_locals_unref(cb->locals);
-        bki_free(cb);
+        bki_list_remove(&cb->w.link);
+        free_callback(cb);
         n++;
     }
     return n;
@@ -131,14 +140,19 @@ int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ct
 static void settle(struct bk_future *f, enum future_state state)
 {
     f->state = state;
-    bki_grant_all(&f->waiters, 0);
     struct bki_list *l;
-    while ((l = bki_list_pop(&f->callbacks))) {
-        struct callback *cb = bki_container(l, struct callback, link);
+    while ((l = bki_list_first(&f->waiters))) {
+        struct bki_waiter *w = bki_container(l, struct bki_waiter, link);
+        struct callback *cb = callback_of(w);
+        if (!cb) {
+            bki_grant(w, 0);
+            continue;
+        }
+        bki_list_remove(l);
         if (bki_has_loop())
             send_off(cb);
         else
-            bki_free(cb); /* the loop they were for has closed */
+            free_callback(cb); /* the loop it was for has closed */
     }
 }
 
@@ -148,8 +162,7 @@ void bk_future_free(bk_future **future)
     *future = NULL;
     if (!f)
         return;
-    bool in_use = !bki_list_empty(&f->waiters) || !bki_list_empty(&f->callbacks);
-    if (in_use && bki_owner_refuse_free(&f->owner, "future"))
+    if (!bki_list_empty(&f->waiters) && bki_owner_refuse_free(&f->owner, "future"))
         return;
     if (f->state == PENDING)
         settle(f, FREED);

@@ -29,6 +29,29 @@ LOOP_TEST(C025_F2_N6_callbacks_in_order_through_the_loop)
     bk_future_free(&f);
 }
 
+static int wait_for_it(void *ctx)
+{
+    int r = bk_future_wait(ctx, NULL, NULL);
+    trace("task");
+    return r;
+}
+
+LOOP_TEST(F2_N6_tasks_and_callbacks_in_one_line)
+{
+    bk_future *f = NULL;
+    CHECK_EQ(bk_future_new(&f), 0);
+    CHECK_EQ(bk_future_add_done_callback(f, say, "cb0"), 0);
+    bk_task *task = start(wait_for_it, f);
+    let_run(1);
+    CHECK_EQ(bk_future_add_done_callback(f, say, "cb1"), 0);
+    CHECK_EQ(bk_future_set(f, 0, NULL), 0);
+    CHECK_EQ(bk_future_remove_done_callback(f, say, "cb1"), 0);
+    CHECK_EQ(finish(&task), 0);
+    let_run(1);
+    CHECK_STR(trace_text(), "cb0 task cb1");
+    bk_future_free(&f);
+}
+
 LOOP_TEST(C026_F2_added_to_a_done_future_it_is_still_scheduled)
 {
     bk_future *f = NULL;
@@ -384,6 +407,7 @@ static void every_allocation_may_fail(void)
 }
 
 CHECK_MAIN(TEST(C025_F2_N6_callbacks_in_order_through_the_loop),
+           TEST(F2_N6_tasks_and_callbacks_in_one_line),
            TEST(C026_F2_added_to_a_done_future_it_is_still_scheduled),
            TEST(F2_a_cancel_calls_back_too), TEST(C027_F2_remove_takes_out_all_equal_ones),
            TEST(C027_F2_callbacks_may_add_and_remove), TEST(C031_freed_inside_its_own_callback),
