@@ -19,6 +19,7 @@
 #include <beck/loop.h>
 #include <beck/msg.h>
 #include <beck/queue.h>
+#include <beck/resolve.h>
 #include <beck/run.h>
 #include <beck/select.h>
 #include <beck/server.h>

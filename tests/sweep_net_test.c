@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over connections: listen, connect, accept, serve.  Whoever has connected is accepted, and
  * no descriptor stays behind. */
+#include "net/resolver_fixture.h"
 #include "tests/sweep_calls.h"
 
 enum { CLIENTS = 3 };
@@ -14,6 +15,7 @@ struct port {
     int n_connected, n_taken;
     bool seen[CLIENTS]; /* whose greeting has arrived */
     int n_begun, n_ended;
+    int other[4];          /* sockets of an address that does not answer */
     int n_asked, n_served; /* clients that have come to an end, and to a good one */
 };
 
@@ -55,9 +57,46 @@ static int open_full_unix(void *ctx)
     return r;
 }
 
+/* "many" has an address before the listener's: one that refuses, or one whose queue is full. */
+static int open_many(struct port *p, int backlog)
+{
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct bki_address other = {.len = sizeof other.in6};
+    char names[200], text[BKI_ADDRESS_TEXT];
+    for (int i = 0; i < 4; i++)
+        p->other[i] = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->other[3] < 0 || bind(p->other[0], (struct sockaddr *)&at, sizeof at) < 0 ||
+        getsockname(p->other[0], &other.any, &other.len) < 0)
+        return -errno;
+    if (backlog >= 0)
+        listen(p->other[0], backlog);
+    for (int i = 1; i < 4; i++)
+        (void)!connect(p->other[i], &other.any, other.len);
+    int r = open_tcp(p);
+    if (r == 0) {
+        snprintf(names, sizeof names, "%s %s", bki_address_format(&other, text), p->address);
+        fake_names("many", names);
+    }
+    return r;
+}
+
+static int open_refusing(void *ctx)
+{
+    return open_many(ctx, -1);
+}
+
+static int open_silent(void *ctx)
+{
+    return open_many(ctx, 0);
+}
+
 static void close_port(void *ctx)
 {
     struct port *p = ctx;
+    for (int i = 0; i < 4; i++)
+        if (p->other[i] > 0)
+            close(p->other[i]);
+    real_names();
     for (int i = 0; i < CLIENTS; i++)
         bk_stream_close(&p->clients[i], -1);
     for (int i = 0; i < p->n_taken; i++)
@@ -180,6 +219,40 @@ static int connect_by_name(void *ctx)
     return connect_to(p->by_name);
 }
 
+static int connect_to_many(void *ctx)
+{
+    (void)ctx;
+    return connect_to("many:80");
+}
+
+/* ---- Names ---- */
+
+static int open_names(void *ctx)
+{
+    (void)ctx;
+    fake_names("many", "10.0.0.1:80 [fd00::1]:80");
+    fake.name = "host.example";
+    return 0;
+}
+
+static void close_names(void *ctx)
+{
+    (void)ctx;
+    real_names();
+}
+
+static int resolve(void *ctx)
+{
+    (void)ctx;
+    bk_addresses *list = NULL;
+    char name[BK_HOST_MAX];
+    int n = bk_resolve(&list, "many:80", NULL);
+    if ((n == 2) != (list != NULL))
+        sweep_lost("bk_resolve returns %d and %s list", n, list ? "a" : "no");
+    bk_addresses_free(&list);
+    return n < 0 ? n : bk_resolve_name("10.0.0.1:0", name, sizeof name);
+}
+
 /* ---- Listen ---- */
 
 static int listen_by_name(void *ctx)
@@ -293,6 +366,11 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "connect, unix", PORT(unix), .subject = connect_twice, .helpers = {greet_all}},
     {.name = "connect, unix, full backlog", PORT(full_unix), .subject = connect_twice,
      .helpers = {greet_all_later}},
+    {.name = "connect, the first of two refuses", PORT(refusing), .subject = connect_to_many,
+     .helpers = {greet_all}},
+    {.name = "connect, the first of two is silent", PORT(silent), .subject = connect_to_many,
+     .helpers = {greet_all}},
+    {.name = "resolve", .open = open_names, .close = close_names, .subject = resolve},
     {.name = "listen by name", .state_size = sizeof(struct port), .subject = listen_by_name},
     {.name = "serve", PORT(tcp), .subject = serve_until_both_are_done,
      .helpers = {ask_first, ask_second}, .check = both_are_served},

@@ -38,16 +38,22 @@ typedef struct bk_tls bk_tls; /* tls.h */
 typedef struct bk_connect_opts {
     bk_duration timeout; /* for resolving, connecting and TLS together; default 30 s */
     bk_stream_opts stream;
+    /* A host with several addresses: how long to wait for an answer of one before trying the next
+     * as well.  At least 10 ms; default 250 ms; bk_forever(): only when it has failed. */
+    bk_duration attempt_delay;
+    const char *local_address; /* "192.0.2.1:0": connect from here; default: the kernel chooses */
+    bk_duration keep_alive;  /* ask a TCP peer silent for so long if it is there; default: never */
     bk_tls *tls;             /* be its client from the start; default: plain */
-    const char *server_name; /* with tls, as in bk_start_tls_opts; default: the host in address */
+    const char *server_name; /* with tls, as in bk_start_tls_opts; default: address's host */
     const char *const *alpn; /* with tls, as in bk_start_tls_opts */
 } bk_connect_opts;
 
-/* Connects to address, trying one after the other what a host name resolves to.
+/* Connects to address.  Of a host with several, IPv6 and IPv4 are tried in turn, and the first that
+ * connects is taken (RFC 8305, "happy eyeballs").  TCP_NODELAY is set.
  * out: NULL on entry; bk_stream_close it.
  * Suspends until connected.  Returns 0, or -BK_EURL (not an address), -BK_ERESOLVE, -ETIMEDOUT,
- * -ECANCELED, -ENOMEM, what the kernel says of the last address tried (-ECONNREFUSED, ...), or with
- * tls as bk_stream_start_tls. */
+ * -ECANCELED, -ENOMEM; when every address failed, what the kernel says of the last one to do so
+ * (-ECONNREFUSED, ...), with a detail that names each; or with tls as bk_stream_start_tls. */
 BK_API int bk_connect(bk_stream **out, const char *address, const bk_connect_opts *opts);
 
 /* Makes a stream of an open file descriptor: a stream socket, a pipe, a terminal.  On success the

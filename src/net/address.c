@@ -182,3 +182,8 @@ const char *bki_address_format(const struct bki_address *address, char buf[BKI_A
     }
     return buf;
 }
+
+bool bki_address_equal(const struct bki_address *a, const struct bki_address *b)
+{
+    return a->len == b->len && memcmp(&a->any, &b->any, a->len) == 0;
+}

@@ -6,6 +6,7 @@
 #ifndef BECK_SRC_NET_ADDRESS_H
 #define BECK_SRC_NET_ADDRESS_H
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -44,12 +45,31 @@ int bki_address_parse(struct bki_address_spec *out, const char *text);
  * Unix paths as "\xNN" (those do not read back).  Returns buf. */
 const char *bki_address_format(const struct bki_address *address, char buf[BKI_ADDRESS_TEXT]);
 
-enum bki_address_use { BKI_TO_CONNECT, BKI_TO_LISTEN };
+enum bki_address_use { BKI_TO_CONNECT, BKI_TO_LISTEN, BKI_TO_SHOW };
 
-/* All addresses that text stands for, in the order to try them; names are looked up on the pool.
+/* All addresses that text stands for, each once, in the order to try them; names are looked up on
+ * the pool.  family: AF_INET or AF_INET6 for those alone, AF_UNSPEC for all.
  * To listen, IPv4 comes first, so that "localhost" means what every client can reach, and ":80" is
  * the IPv6 wildcard followed by the IPv4 one, for hosts without IPv6. *out: free with bki_free.
- * Returns how many, or -BK_EURL, -BK_ERESOLVE, -ENOMEM, -ECANCELED.  Suspends for names. */
-int bki_resolve(const char *text, enum bki_address_use use, struct bki_address **out);
+ * Returns how many, or -BK_EURL, -BK_ERESOLVE, -ENOMEM, -ECANCELED, -EAGAIN.  Suspends for names.
+ */
+int bki_resolve_family(const char *text, enum bki_address_use use, int family,
+                       struct bki_address **out);
+
+static inline int bki_resolve(const char *text, enum bki_address_use use, struct bki_address **out)
+{
+    return bki_resolve_family(text, use, AF_UNSPEC, out);
+}
+
+bool bki_address_equal(const struct bki_address *a, const struct bki_address *b);
+
+/* The system's resolver, called on threads of the pool; tests put another in its place. */
+extern struct bki_resolver {
+    int (*getaddrinfo)(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **out);
+    void (*freeaddrinfo)(struct addrinfo *list);
+    int (*getnameinfo)(const struct sockaddr *address, socklen_t len, char *host,
+                       socklen_t host_size, char *port, socklen_t port_size, int flags);
+} bki_resolver;
 
 #endif
