@@ -128,15 +128,15 @@ static int start_child(struct bk_group *group, bk_task **out, struct bki_task_sp
 
 int bk_group_go(bk_group *group, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 {
-    struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
-    bki_task_spec_apply(&spec, opts);
+    struct bki_task_spec spec = {
+        .fn = fn, .ctx = ctx, .opts = opts, .site = __builtin_return_address(0)};
     return start_child(group, NULL, &spec);
 }
 
 int bk_group_go_task(bk_group *group, bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 {
-    struct bki_task_spec spec = {.fn = fn, .ctx = ctx, .site = __builtin_return_address(0)};
-    bki_task_spec_apply(&spec, opts);
+    struct bki_task_spec spec = {
+        .fn = fn, .ctx = ctx, .opts = opts, .site = __builtin_return_address(0)};
     return start_child(group, out, &spec);
 }
 
@@ -203,10 +203,12 @@ static int failed_start(bk_task *child)
 int bk_group_start(bk_group *group, void **value, bk_fn *fn, void *ctx, const bk_task_opts *opts)
 {
     struct bki_starter starter = {.ready = false};
-    struct bki_task_spec spec = {
-        .fn = fn, .ctx = ctx, .starter = &starter, .site = __builtin_return_address(0)};
+    struct bki_task_spec spec = {.fn = fn,
+                                 .ctx = ctx,
+                                 .starter = &starter,
+                                 .opts = opts,
+                                 .site = __builtin_return_address(0)};
     bk_task *child = NULL;
-    bki_task_spec_apply(&spec, opts);
     bki_list_init(&starter.line);
     int r = start_child(group, &child, &spec);
     if (r < 0)

@@ -314,22 +314,9 @@ struct bki_task_spec {
     bk_msg **msg;
     struct bk_group *group;
     struct bki_starter *starter;
-    const char *name;
-    size_t stack_size;
-    bool eager;
-    struct bk_context *context;
+    const bk_task_opts *opts; /* or NULL */
     const void *site;
 };
-/* What the public options say. */
-static inline void bki_task_spec_apply(struct bki_task_spec *spec, const bk_task_opts *opts)
-{
-    if (opts) {
-        spec->name = opts->name;
-        spec->stack_size = opts->stack_size;
-        spec->eager = opts->eager;
-        spec->context = opts->context;
-    }
-}
 /* *out is filled before an eager task runs. */
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
 void bki_task_unref(struct bk_task *task);

@@ -11,8 +11,8 @@
 #include "rt/call.h"
 #include "rt/choose.h"
 #include "rt/dump.h"
-#include "rt/fd.h"
 #include "rt/fault.h"
+#include "rt/fd.h"
 #include "rt/owner.h"
 #include "rt/report.h"
 #include "rt/sched.h"
@@ -201,8 +201,10 @@ int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts)
     int r = loop_open(&loop, opts);
     if (r < 0)
         return r;
-    struct bki_task_spec spec = {
-        .fn = main, .ctx = ctx, .name = "main", .site = __builtin_return_address(0)};
+    struct bki_task_spec spec = {.fn = main,
+                                 .ctx = ctx,
+                                 .opts = &(bk_task_opts){.name = "main"},
+                                 .site = __builtin_return_address(0)};
     r = bki_task_start(&loop->main_task, &spec);
     if (r < 0) {
         loop_close(loop);

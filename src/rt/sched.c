@@ -81,6 +81,17 @@ void bki_wake(struct bk_task *task)
     __builtin_prefetch(frame + 256);
 }
 
+struct bk_task *bki_ready_take_rare(struct bk_loop *loop)
+{
+    if (loop->n_starting == 0)
+        return &loop->scheduler;
+    /* An eager task's first wait used the budget up.  Whoever started it is first in line, and goes
+     * on before the scheduler looks at anything. */
+    struct bki_runnable *starter = loop->ready_head;
+    loop->ready_head = starter->next;
+    return bki_container(starter, struct bk_task, run);
+}
+
 /* Inline in bk_yield: a call in between costs as much as the switch. */
 static inline void give_way(struct bk_loop *loop)
 {
@@ -304,19 +315,13 @@ void bki_sched_drain(struct bk_loop *loop)
 /* Runs what is ready, in order, until nothing is or the budget is used up. */
 static void run_ready(struct bk_loop *loop)
 {
+    struct bk_task *next;
     do {
-        struct bk_task *next;
-        if (loop->n_starting == 0) {
-            run_calls(loop);
-            next = bki_ready_take(loop);
-        } else {
-            /* An eager task's first wait used the budget up: first, who started it goes on. */
-            next = bki_container(loop->ready_head, struct bk_task, run);
-            loop->ready_head = next->run.next;
-        }
+        run_calls(loop);
+        next = bki_ready_take(loop);
         if (next != &loop->scheduler)
             bki_hand_over(loop, &loop->scheduler, next, false);
-    } while (loop->n_starting > 0 || (loop->ready_head && loop->budget > 0));
+    } while (loop->ready_head && loop->budget > 0);
 }
 
 void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop))

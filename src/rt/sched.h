@@ -32,12 +32,15 @@ static inline void bki_ready_push_front(struct bk_loop *loop, struct bki_runnabl
     loop->ready_head = r;
 }
 
+/* When nothing is ready, a call is, or the budget is used up. */
+struct bk_task *bki_ready_take_rare(struct bk_loop *loop);
+
 /* Takes who runs next: a ready task, or the scheduler, who also runs the calls. */
 static inline struct bk_task *bki_ready_take(struct bk_loop *loop)
 {
     struct bki_runnable *r = loop->ready_head;
     if (__builtin_expect(!r || !r->sp || --loop->budget < 0, 0))
-        return &loop->scheduler;
+        return bki_ready_take_rare(loop);
     loop->ready_head = r->next;
     return bki_container(r, struct bk_task, run);
 }

@@ -187,18 +187,9 @@ struct bki_stack *bki_stack_get_cold(struct bki_stack_class *class)
     if (--slab->n_cold == 0)
         class->cold_slab = slab->next_cold;
     struct bki_stack *stack = stack_of(slab, index);
-    *stack = (struct bki_stack){.slab = slab, .index = index};
+    *stack = (struct bki_stack){.slab = slab, .class = class, .index = index};
     bki_fiber_create(stack);
     return stack;
-}
-
-void bki_stack_put(struct bki_stack *stack)
-{
-    struct bki_stack_class *class = stack->slab->class;
-    stack->owner = NULL;
-    stack->next_warm = class->warm;
-    class->warm = stack;
-    class->n_warm++;
 }
 
 static void make_cold(struct bki_stack *stack)

@@ -20,6 +20,7 @@ struct bki_slab;
 struct bki_stack {
     struct bki_stack *next_warm;
     struct bki_slab *slab;
+    struct bki_stack_class *class;
     void *owner;     /* the task on it, for the overflow report; NULL while free */
     uint32_t index;  /* of the slot in its slab */
     uint32_t n_used; /* the sanitizers' notes about this stack */
@@ -69,7 +70,14 @@ static inline struct bki_stack *bki_stack_get(struct bki_stack_class *class)
 
 /* Gives a stack back; its memory stays valid until the next get, so a task may give back the one it
  * runs on. */
-void bki_stack_put(struct bki_stack *stack);
+static inline void bki_stack_put(struct bki_stack *stack)
+{
+    struct bki_stack_class *class = stack->class;
+    stack->owner = NULL;
+    stack->next_warm = class->warm;
+    class->warm = stack;
+    class->n_warm++;
+}
 
 /* Lets go of the memory of warm slots that went unused since the last call: 512 at most, and never
  * the last 256.  Call now and then, not from a task.  Returns whether a later call may find more.
@@ -78,7 +86,8 @@ bool bki_stacks_trim(struct bki_stacks *stacks);
 /* Whether there is anything to let go of, once it has gone unused for long enough. */
 bool bki_stacks_may_trim(const struct bki_stacks *stacks);
 
-void *bki_stack_low(const struct bki_stack *stack); /* the lowest usable byte, above the guard */
+/* The lowest usable byte, above the guard. */
+void *bki_stack_low(const struct bki_stack *stack) __attribute__((pure));
 size_t bki_stack_size(const struct bki_stack *stack);
 
 /* The stack whose guard page holds addr, or NULL.  Async-signal-safe. */

@@ -8,17 +8,7 @@
 
 #if defined(__x86_64__) && !defined(BECK_FORCE_UCONTEXT)
 
-void bki_switch_start(void);
-
-void *bki_switch_prepare(void *low, void *top, void (*entry)(void *arg), void *arg)
-{
-    (void)low;
-    void **sp = top;
-    *--sp = (void *)(uintptr_t)entry;
-    *--sp = arg;
-    *--sp = (void *)(uintptr_t)bki_switch_start;
-    return sp;
-}
+/* All inline. */
 
 #elif defined(__aarch64__) && !defined(BECK_FORCE_UCONTEXT)
 

@@ -5,6 +5,7 @@
 #define BECK_SRC_RT_SWITCH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #if defined(BECK_FORCE_UCONTEXT) || (!defined(__x86_64__) && !defined(__aarch64__))
 #define BKI_SWITCH_NAME "ucontext"
@@ -58,6 +59,20 @@ void bki_switch(void **save_sp, void *load_sp);
 /* Lays out a new stack, growing down from top (16-byte aligned), so that the first switch to the
  * value returned calls entry(arg) on it; entry must not return.  low: the stack's lowest usable
  * byte. */
+#if defined(__x86_64__) && !defined(BECK_FORCE_UCONTEXT)
+void bki_switch_start(void);
+
+static inline void *bki_switch_prepare(void *low, void *top, void (*entry)(void *arg), void *arg)
+{
+    (void)low;
+    void **sp = top;
+    *--sp = (void *)(uintptr_t)entry;
+    *--sp = arg;
+    *--sp = (void *)(uintptr_t)bki_switch_start;
+    return sp;
+}
+#else
 void *bki_switch_prepare(void *low, void *top, void (*entry)(void *arg), void *arg);
+#endif
 
 #endif

@@ -2,7 +2,9 @@
  * The bottom frame of every task on x86-64; the switch itself is inline, in switch.h.
  *
  * Entered by the first switch with entry's argument and entry on the stack, which is then a
- * multiple of 16.  rip is undefined in its CFI: backtraces end here. */
+ * multiple of 16.  It pushes a return address and jumps: a call that never returns would put the
+ * processor's return stack out of step for whoever the task hands over to.  rip is undefined in its
+ * CFI: backtraces end here. */
 #if defined(__x86_64__) && !defined(BECK_FORCE_UCONTEXT)
     .text
     .globl bki_switch_start
@@ -16,8 +18,10 @@ bki_switch_start:
     popq %rdi
     popq %rax
     xorl %ebp, %ebp
-    call *%rax
-    ud2
+    leaq 1f(%rip), %rdx
+    pushq %rdx
+    jmp *%rax
+1:  ud2
     .cfi_endproc
     .size bki_switch_start, . - bki_switch_start
 #endif
