@@ -25,7 +25,7 @@ BK_BEGIN_DECLS
 typedef struct bk_task bk_task;
 
 typedef struct bk_task_opts {
-    const char *name;  /* cut at 31 bytes; default: the body's function name when known */
+    const char *name;  /* cut at 31 bytes; default: see bk_task_name */
     size_t stack_size; /* default bk_run_opts.stack_size */
     /* Run it at once, inside the call that starts it, until it waits for the first time; it may be
      * done when that call returns.  Nobody else runs meanwhile.  (Outside tasks: as without.) */
@@ -79,7 +79,9 @@ BK_API int bk_task_result(const bk_task *task);
 BK_API bool bk_task_cancelled(const bk_task *task);
 /* The detail text of a failed task, "" if none.  Valid while the handle is. */
 BK_API const char *bk_task_errmsg(const bk_task *task);
-/* Valid until the next bk_task_set_name. */
+/* By default one that no other task of the loop has: its body's function, where that is known, and
+ * its number ("serve-7").  "" when there is no memory for it.  Valid until the next
+ * bk_task_set_name; a name of NULL means the default. */
 BK_API const char *bk_task_name(const bk_task *task);
 BK_API void bk_task_set_name(bk_task *task, const char *name);
 /* 1 for the main task, then counting up. */
@@ -101,6 +103,18 @@ BK_API int bk_cancelling(void);
 BK_API int bk_task_cancelling(const bk_task *task);
 /* Takes back one request; at zero, suspending calls work again.  Returns the number left. */
 BK_API int bk_uncancel(void);
+
+/* ---- Cleanup ---- */
+
+/* Has fn(ctx) called when the running task ends: once its body has returned, for whatever reason,
+ * and before anybody is told.  The last one added is called first.  It runs in the task, and may
+ * suspend (in a cancelled task: inside bk_shield); ctx must outlive the body's frames.
+ * Does not suspend.  Returns 0; -ENOMEM or -BK_ENOTASK, and fn(ctx) has been called already: so
+ * that "bk_defer(free, p)" loses nothing.  As pthread_cleanup_push. */
+BK_API int bk_defer(void (*fn)(void *ctx), void *ctx);
+/* Takes the last one off again, and calls it if run.  0, -ENOENT when there is none, -BK_ENOTASK.
+ * Suspends as that function does. */
+BK_API int bk_defer_pop(bool run);
 
 /* ---- Time ---- */
 

@@ -193,9 +193,11 @@ static int wait_until_ready(struct bki_starter *starter, bk_task *child)
 
 static int failed_start(bk_task *child)
 {
+    char label[BKI_NAME_MAX * 2];
     int r = bk_task_result(child);
     if (r >= 0)
-        return bk_fail(-EINVAL, "task '%s' ended without bk_started", bk_task_name(child));
+        return bk_fail(-EINVAL, "task '%s' ended without bk_started",
+                       bki_task_label(child, label, sizeof label));
     bki_error_slot_adopt(&child->error);
     return r;
 }

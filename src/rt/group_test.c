@@ -282,7 +282,7 @@ static int on_failure_main(void *ctx)
 static void on_failure_sees_each_and_handles_keep_the_detail(void)
 {
     CHECK_EQ(trace_run(on_failure_main, NULL), -ECANCELED); /* keep_going: what the opener says */
-    CHECK_STR(trace_text(), "fail_after:1:failed after 5 ms fail_after:1:failed after 9 ms "
+    CHECK_STR(trace_text(), "fail_after-2:1:failed after 5 ms fail_after-3:1:failed after 9 ms "
                             "failed after 9 ms");
 }
 

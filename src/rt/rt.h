@@ -87,6 +87,7 @@ struct bk_task {
     bool has_msg;      /* the body is msg_fn(ctx, &msg) */
     bool was_observed; /* somebody waited for it or read its result: its failure is seen */
     bool counted;      /* already met, while a list of tasks is gone through */
+    bool name_made;    /* the name is not the program's, but made up for bk_task_name */
     struct bki_cancel_frame *cancel_frame; /* innermost: what bki_check_cancel looks at */
     struct bki_cancel_frame cancel_root;
     const struct bki_wait_kind *wait_kind;
@@ -112,10 +113,11 @@ struct bk_task {
     uint64_t parent_id;     /* the task that started it, 0 for main */
     const void *spawn_site; /* the address the start call returns to */
     struct bki_error_slot error;
-    struct bki_locals *locals;  /* task-local values */
-    struct bk_context *context; /* where they are instead, when it shares them */
-    struct bki_stack *stack; /* NULL for the scheduler's own pseudo-task */
-    char *name;              /* NULL: named after fn; else allocated */
+    struct bki_locals *locals;     /* task-local values */
+    struct bk_context *context;    /* where they are instead, when it shares them */
+    struct bki_deferred *deferred; /* cleanup at its end, the latest first */
+    struct bki_stack *stack;       /* NULL for the scheduler's own pseudo-task */
+    char *name;                    /* NULL: named after fn; else allocated */
 };
 
 /* ---- The loop ---- */
@@ -320,6 +322,8 @@ struct bki_task_spec {
 /* *out is filled before an eager task runs. */
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
 void bki_task_unref(struct bk_task *task);
+/* Runs what bk_defer has left; in the task. */
+void bki_deferred_run(struct bk_task *task);
 /* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed,
  * and frees what those tasks still hold. */
 void bki_task_report_ended(struct bk_loop *loop);

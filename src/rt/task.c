@@ -19,6 +19,7 @@ static void set_name(struct bk_task *task, const char *name)
 {
     bki_free(task->name);
     task->name = name ? bki_strndup(name, strnlen(name, BKI_NAME_MAX - 1)) : NULL;
+    task->name_made = false;
 }
 
 static const bk_task_opts default_opts;
@@ -210,9 +211,6 @@ static void tell_joiners(struct bk_task *task)
 static void end_task(struct bk_task *task, int result)
 {
     struct bk_loop *loop = task->loop;
-    /* Cancelled, and never got to know: it ends as cancelled. */
-    if (task->n_cancel > 0 && !task->cancel_seen && result >= 0)
-        result = -ECANCELED;
     task->result = result;
     bki_list_remove(&task->all_link);
     loop->n_tasks--;
@@ -234,6 +232,11 @@ static void task_entry(void *arg)
     int result = -ECANCELED;
     if (task->cancel_frame->pending == 0)
         result = task->has_msg ? task->msg_fn(task->ctx, &task->msg) : task->fn(task->ctx);
+    /* Cancelled, and never got to know: it ends as cancelled. */
+    if (task->n_cancel > 0 && !task->cancel_seen && result >= 0)
+        result = -ECANCELED;
+    if (task->deferred)
+        bki_deferred_run(task);
     if (task->msg)
         bk_msg_free(&task->msg);
     if (__builtin_expect(task->locals || task->context, 0))
@@ -413,21 +416,26 @@ const char *bk_task_errmsg(const bk_task *task)
 
 const char *bki_task_label(const struct bk_task *task, char *buf, size_t size)
 {
-    if (task->name)
+    if (task->name && !task->name_made)
         return task->name;
     uintptr_t body = task->has_msg ? (uintptr_t)task->msg_fn : (uintptr_t)task->fn;
     if (bki_symbol_name((const void *)body, buf, size) < 0)
-        snprintf(buf, size, "task-%llu", (unsigned long long)task->id);
+        snprintf(buf, size, "task");
     return buf;
 }
 
 const char *bk_task_name(const bk_task *task)
 {
-    if (!task->name) {
-        char label[BKI_NAME_MAX * 2];
-        set_name((bk_task *)(uintptr_t)task, bki_task_label(task, label, sizeof label));
+    bk_task *t = (bk_task *)(uintptr_t)task;
+    char label[BKI_NAME_MAX * 2], id[24], name[BKI_NAME_MAX];
+    if (!t->name) {
+        int n = snprintf(id, sizeof id, "-%llu", (unsigned long long)t->id);
+        snprintf(name, sizeof name, "%.*s%s", BKI_NAME_MAX - 1 - n,
+                 bki_task_label(t, label, sizeof label), id);
+        set_name(t, name);
+        t->name_made = true;
     }
-    return task->name ? task->name : "";
+    return t->name ? t->name : "";
 }
 
 void bk_task_set_name(bk_task *task, const char *name)

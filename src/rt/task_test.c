@@ -394,6 +394,8 @@ static int names(void *ctx)
     trace("%s %s", bk_task_name(bk_task_current()), bk_task_name(t));
     bk_task_set_name(t, "renamed");
     trace("%s %zu", bk_task_name(t), bk_task_count());
+    bk_task_set_name(t, NULL);
+    trace("%s", bk_task_name(t));
     bk_task_free(&t);
     return 0;
 }
@@ -401,12 +403,31 @@ static int names(void *ctx)
 static void C055_T1_tasks_are_named_after_their_function(void)
 {
     CHECK_EQ(trace_run(names, NULL), 0);
-    CHECK_STR(trace_text(), "main slow_answer renamed 2");
+    CHECK_STR(trace_text(), "main slow_answer-2 renamed 2 slow_answer-2");
 }
 
 static int list_inner(void *ctx)
 {
     return bk_sleep(bk_ms((int)(intptr_t)ctx));
+}
+
+static int a_function_whose_name_is_longer_than_a_task_name(void *ctx)
+{
+    return slow_answer(ctx);
+}
+
+LOOP_TEST(C055_T1_default_names_are_unique)
+{
+    bk_fn *fn = a_function_whose_name_is_longer_than_a_task_name;
+    bk_task *a = start(fn, NULL), *b = start(fn, NULL), *c = start(slow_answer, NULL);
+    CHECK_STR(bk_task_name(a), "a_function_whose_name_is_long-2");
+    CHECK_STR(bk_task_name(b), "a_function_whose_name_is_long-3");
+    CHECK(strstr(dump_text(), "#3 a_function_whose_name_is_longer_than_a_task_name: "));
+    bk_task_set_name(c, "a name that is longer than 31 bytes, and cut");
+    CHECK_STR(bk_task_name(c), "a name that is longer than 31 b");
+    CHECK_EQ(finish(&a), 42);
+    CHECK_EQ(finish(&b), 42);
+    CHECK_EQ(finish(&c), 42);
 }
 
 LOOP_TEST(C050_T16_all_tasks_are_listed_oldest_first_without_the_ended)
@@ -456,4 +477,4 @@ CHECK_MAIN(TEST(C033_T1_a_task_starts_at_the_next_suspension),
            TEST(the_detail_is_never_that_of_an_older_failure),
            TEST(C055_T1_tasks_are_named_after_their_function),
            TEST(C050_T16_all_tasks_are_listed_oldest_first_without_the_ended),
-           TEST(T16_outside_a_run_there_is_no_task))
+           TEST(C055_T1_default_names_are_unique), TEST(T16_outside_a_run_there_is_no_task))
