@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sweeps over waiting for tasks that exist already: wait, gather_tasks, as_completed, wait_for. */
+ * Sweeps over waiting for tasks that exist already: wait, gather_tasks, as_completed, wait_for;
+ * and a race. */
 #include "tests/sweep_crowd.h"
 
 /* ---- wait ---- */
@@ -170,6 +171,28 @@ static void the_child_has_ended(void *ctx, int result)
         sweep_lost("the child ends with %d, not %d", bk_task_result(c->tasks[0]), c->result);
 }
 
+/* ---- race ---- */
+
+static int race_three(void *ctx)
+{
+    struct crowd *c = ctx;
+    c->calls[0] = (bk_call){walk_into_a_wall, c, NULL, -EINPROGRESS};
+    c->calls[1] = (bk_call){walk_to_1, c, NULL, -EINPROGRESS};
+    c->calls[2] = (bk_call){stand, c, "third", -EINPROGRESS};
+    int r = bk_race(c->calls, 3, bk_us(500));
+    if (r >= 0 && c->calls[r].result < 0)
+        sweep_lost("the winner's result is %d", c->calls[r].result);
+    return r;
+}
+
+static int race_and_lose(void *ctx)
+{
+    struct crowd *c = ctx;
+    c->calls[0] = (bk_call){walk_into_a_wall, c, NULL, -EINPROGRESS};
+    c->calls[1] = (bk_call){trip_at_once, c, NULL, -EINPROGRESS};
+    return bk_race(c->calls, 2, bk_forever());
+}
+
 #define CROWD .state_size = sizeof(struct crowd), .close = leave_children
 
 static const struct sweep_scenario scenarios[] = {
@@ -191,6 +214,9 @@ static const struct sweep_scenario scenarios[] = {
      .check = the_child_has_ended, .want = 2},
     {.name = "task wait_for, too late", CROWD, .open = start_one_that_stands,
      .subject = wait_for_one, .check = the_child_has_ended, .want = -ETIMEDOUT},
+    {.name = "race", CROWD, .subject = race_three, .check = all_have_ended, .want = 1},
+    {.name = "race, all fail", CROWD, .subject = race_and_lose, .check = all_have_ended,
+     .want = -EIO},
 };
 
 SWEEP_MAIN(scenarios)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Several at once: gather, wait, as_completed.
+ * Several at once: gather, race, wait, as_completed.
  *
- * bk_gather runs functions as tasks and waits for all of them: nothing of it is left when it
- * returns.  The others wait for tasks that exist already, and leave those that have not ended
- * running.  Tasks given to them may be named twice, which counts once; their handles stay the
+ * bk_gather and bk_race run functions as tasks and wait for all of them: nothing of them is left
+ * when they return.  The others wait for tasks that exist already, and leave those that have not
+ * ended running.  Tasks given to them may be named twice, which counts once; their handles stay the
  * caller's.  Everything here is for the loop thread. */
 #ifndef BECK_GATHER_H
 #define BECK_GATHER_H
@@ -13,7 +13,7 @@
 
 BK_BEGIN_DECLS
 
-/* One piece of work for bk_gather. */
+/* One piece of work for bk_gather or bk_race. */
 typedef struct bk_call {
     bk_fn *fn;
     void *ctx;
@@ -31,6 +31,17 @@ typedef struct bk_gather_opts {
  * Returns 0; the first failure (with collect: 0 even then); -ECANCELED when the caller was
  * cancelled (so were the calls); -ENOMEM. */
 BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
+
+/* Several ways to the same end: the first call that returns zero or more wins, and the others are
+ * cancelled and waited for.  Starts the first call as a task, and each further one as soon as the
+ * one before it has failed, or has not ended within delay (zero: all at once; bk_forever(): only
+ * after a failure).  calls[i].result is -ECANCELED for those that were never started.  A loser may
+ * have got through as well before its cancel reached it: its result is zero or more, and what it
+ * made is the caller's to free.
+ * Returns the winner's index, also when the caller was cancelled meanwhile; else the failure that
+ * came first, whose text is in bk_errmsg; -ECANCELED (so were the calls); -EINVAL when n is 0;
+ * -ENOMEM.  asyncio: staggered_race. */
+BK_API int bk_race(bk_call *calls, size_t n, bk_duration delay);
 
 /* Waits until all of these tasks have ended, or (without collect) one has failed, -ECANCELED
  * included: the others run on.  Look at bk_task_result of each afterwards.
