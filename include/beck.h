@@ -18,6 +18,7 @@
 #include <beck/local.h>
 #include <beck/loop.h>
 #include <beck/msg.h>
+#include <beck/process.h>
 #include <beck/queue.h>
 #include <beck/resolve.h>
 #include <beck/run.h>

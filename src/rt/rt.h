@@ -122,6 +122,13 @@ struct bk_task {
 
 /* ---- The loop ---- */
 
+/* Something outside that must not outlive the loop, such as a child process: run is called when the
+ * last task has ended, with the backend still at work, in no task; the link is out of the list. */
+struct bki_at_end {
+    struct bki_list link; /* loop->at_end */
+    void (*run)(struct bki_at_end *at_end, struct bk_loop *loop);
+};
+
 struct bk_loop {
     struct bk_task *current;
     struct bki_runnable *ready_head, *ready_tail;
@@ -151,6 +158,7 @@ struct bk_loop {
         n_jobs; /* calls on pool threads that have not come back: virtual time waits for them too */
     bool handed_out; /* bk_loop_current has told its address: other threads may start tasks */
 
+    struct bki_list at_end;
     struct bki_list tasks;
     size_t n_tasks;
     uint64_t next_task_id;

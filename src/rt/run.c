@@ -73,8 +73,18 @@ static void end_calls(struct bk_loop *loop)
         bki_call_drop_timer(bki_container(node, struct bki_timer, node));
 }
 
+static void run_at_end(struct bk_loop *loop)
+{
+    struct bki_list *node;
+    while ((node = bki_list_pop(&loop->at_end))) {
+        struct bki_at_end *at_end = bki_container(node, struct bki_at_end, link);
+        at_end->run(at_end, loop);
+    }
+}
+
 static void loop_close(struct bk_loop *loop)
 {
+    run_at_end(loop);
     if (loop->sigpipe_blocked)
         unblock_sigpipe();
     loop->closing = true;
@@ -99,6 +109,7 @@ static int loop_open(struct bk_loop **out, const bk_run_opts *opts)
     if (!loop)
         return bk_fail(-ENOMEM, "no memory for an event loop");
     apply_opts(loop, opts);
+    bki_list_init(&loop->at_end);
     bki_list_init(&loop->tasks);
     bki_list_init(&loop->ended);
     loop->current = &loop->scheduler;
