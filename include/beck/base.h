@@ -124,6 +124,16 @@ static inline double bk_to_seconds(bk_duration d)
     return (double)d.ns / 1e9;
 }
 
+/* For poll(2) and its like: d in milliseconds, rounded up so as not to wake early; -1 for
+ * bk_forever(). */
+static inline int bk_poll_ms(bk_duration d)
+{
+    if (d.ns == BK_FOREVER_NS)
+        return -1;
+    int64_t ms = d.ns <= 0 ? 0 : (d.ns - 1) / 1000000 + 1;
+    return ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
 static inline bk_duration bk_time_since(bk_time later, bk_time earlier)
 {
     return bk_ns(later.ns - earlier.ns);

@@ -44,6 +44,10 @@ typedef struct bk_run_opts {
     size_t max_tasks;
     /* Most threads for blocking calls (bk_to_thread); default min(32, CPUs + 4). */
     unsigned max_threads;
+    /* How long the end of the run waits for functions on threads whose callers have gone
+     * (bk_to_thread_opts.on_abandon); it then tells on_error and leaves them to themselves.  By the
+     * real clock, default 300 s. */
+    bk_duration thread_limit;
     /* Leave SIGINT, SIGTERM and SIGUSR1 alone.  By default, in the main thread and where the
      * program has not set a handler of its own, the first SIGINT or SIGTERM cancels the main task,
      * a second one ends the process at once, and SIGUSR1 prints bk_dump to stderr. */

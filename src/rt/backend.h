@@ -119,6 +119,14 @@ struct bki_backend {
     /* Makes poll() return soon.  Any thread, also signal handlers. */
     void (*wake)(struct bk_loop *loop);
 
+    /* For a host that waits in the loop's place: a descriptor that is readable when poll() would
+     * find something, also after wake(); the same one each time.  A negative errno when it cannot
+     * be made. */
+    int (*pollable)(struct bk_loop *loop);
+    /* Before the host's wait: submits what start() collected.  False when poll() has something to
+     * do already.  Until the next poll() wake() makes the descriptor readable. */
+    bool (*doze)(struct bk_loop *loop);
+
     /* True when ops are in flight, so that poll(0) could have something to do.  No system call. */
     bool (*busy)(struct bk_loop *loop);
 

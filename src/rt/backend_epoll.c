@@ -246,6 +246,19 @@ static void epoll_wake(struct bk_loop *loop)
     bki_bell_ring(&st->bell);
 }
 
+/* An epoll set is readable itself when it has events. */
+static int epoll_pollable(struct bk_loop *loop)
+{
+    const struct epoll_state *st = loop->backend_state;
+    return st->fd;
+}
+
+static bool epoll_doze(struct bk_loop *loop)
+{
+    struct epoll_state *st = loop->backend_state;
+    return bki_list_empty(&st->completed) && bki_bell_doze(&st->bell);
+}
+
 static bool epoll_busy(struct bk_loop *loop)
 {
     const struct epoll_state *st = loop->backend_state;
@@ -313,6 +326,8 @@ const struct bki_backend bki_backend_epoll = {
     .cancel = epoll_cancel,
     .poll = epoll_poll,
     .wake = epoll_wake,
+    .pollable = epoll_pollable,
+    .doze = epoll_doze,
     .busy = epoll_busy,
     .features = epoll_features,
 };

@@ -58,8 +58,9 @@ void bki_bell_ring(struct bki_bell *bell);
 /* Before a wait: false when it was rung since bki_bell_awake, so that there must be no wait. */
 static inline bool bki_bell_doze(struct bki_bell *bell)
 {
-    int awake = BKI_BELL_AWAKE;
-    return atomic_compare_exchange_strong(&bell->state, &awake, BKI_BELL_DOZING);
+    int state = BKI_BELL_AWAKE;
+    return atomic_compare_exchange_strong(&bell->state, &state, BKI_BELL_DOZING) ||
+           state == BKI_BELL_DOZING;
 }
 
 /* After a poll, with or without a wait, before the loop looks for what it was rung for: what the

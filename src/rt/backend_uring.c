@@ -15,6 +15,8 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -47,6 +49,7 @@ struct uring_state {
     struct io_uring ring;
     struct bki_bell bell;
     bool bell_armed;
+    int host_fd, host_event; /* what a host polls, -1: none does */
     size_t n_in_flight;
     struct bki_list backlog;   /* what found the submission ring full, in order */
     struct bki_list completed; /* ops with their result, until done() */
@@ -351,12 +354,30 @@ static int enter(struct uring_state *st, int64_t timeout_ns)
     }
 }
 
+static void host_close(struct uring_state *st)
+{
+    if (st->host_fd >= 0)
+        close(st->host_fd);
+    if (st->host_event >= 0)
+        close(st->host_event);
+    st->host_fd = st->host_event = -1;
+}
+
+/* What the host was told of is looked at now; what comes from here on tells it again. */
+static void quiet_host(struct uring_state *st)
+{
+    struct epoll_event events[4];
+    epoll_wait(st->host_fd, events, 4, 0);
+}
+
 static int uring_poll(struct bk_loop *loop, int64_t timeout_ns)
 {
     struct uring_state *st = loop->backend_state;
     submit_backlog(st);
     if (!st->bell_armed)
         arm_bell(st);
+    if (st->host_fd >= 0)
+        quiet_host(st);
     if (timeout_ns != 0 &&
         (!st->bell_armed || io_uring_cq_ready(&st->ring) || !bki_list_empty(&st->completed) ||
          !bki_list_empty(&st->backlog) || !bki_bell_doze(&st->bell)))
@@ -372,6 +393,58 @@ static void uring_wake(struct bk_loop *loop)
 {
     struct uring_state *st = loop->backend_state;
     bki_bell_ring(&st->bell);
+}
+
+static int host_watch(struct uring_state *st, int fd, uint32_t events)
+{
+    struct epoll_event e = {.events = events};
+    return epoll_ctl(st->host_fd, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+static int host_open(struct uring_state *st)
+{
+    st->host_fd = epoll_create1(EPOLL_CLOEXEC);
+    st->host_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (st->host_fd < 0 || st->host_event < 0)
+        return -errno;
+    int r = io_uring_register_eventfd(&st->ring, st->host_event);
+    if (r == 0)
+        r = host_watch(st, st->ring.ring_fd, EPOLLIN);
+    if (r == 0)
+        r = host_watch(st, st->host_event, EPOLLIN | EPOLLET);
+    if (r == 0)
+        r = host_watch(st, st->bell.fd, EPOLLIN | EPOLLET);
+    return r;
+}
+
+/* The ring's descriptor is readable when there are completions, but kernels differ in whether it
+ * wakes a poller when there is only deferred work that will become one.  The eventfd registered
+ * with the ring counts that; and the bell must be heard directly, since some kernels lose the
+ * eventfd's signal when it is another eventfd, like the bell, that caused it. */
+static int uring_pollable(struct bk_loop *loop)
+{
+    struct uring_state *st = loop->backend_state;
+    if (st->host_fd >= 0)
+        return st->host_fd;
+    int r = host_open(st);
+    if (r < 0) {
+        io_uring_unregister_eventfd(&st->ring);
+        host_close(st);
+        return bki_fail_errno(r, "io_uring: a descriptor for the host");
+    }
+    return st->host_fd;
+}
+
+static bool uring_doze(struct bk_loop *loop)
+{
+    struct uring_state *st = loop->backend_state;
+    submit_backlog(st);
+    if (!st->bell_armed)
+        arm_bell(st);
+    io_uring_submit(&st->ring);
+    return st->bell_armed && io_uring_sq_ready(&st->ring) == 0 &&
+           io_uring_cq_ready(&st->ring) == 0 && bki_list_empty(&st->completed) &&
+           bki_list_empty(&st->backlog) && bki_bell_doze(&st->bell);
 }
 
 static bool uring_busy(struct bk_loop *loop)
@@ -464,6 +537,7 @@ static int first_submit(struct uring_state *st)
 
 static void free_state(struct uring_state *st)
 {
+    host_close(st);
     bki_bell_close(&st->bell);
     bki_free(st);
 }
@@ -486,6 +560,7 @@ static int uring_open(struct bk_loop *loop)
     if (!st)
         return bk_fail(-ENOMEM, "io_uring: out of memory");
     st->bell.fd = -1;
+    st->host_fd = st->host_event = -1;
     bki_list_init(&st->backlog);
     bki_list_init(&st->completed);
     const char *setup = "";
@@ -525,6 +600,8 @@ const struct bki_backend bki_backend_uring = {
     .cancel = uring_cancel,
     .poll = uring_poll,
     .wake = uring_wake,
+    .pollable = uring_pollable,
+    .doze = uring_doze,
     .busy = uring_busy,
     .features = uring_features,
 };

@@ -76,7 +76,7 @@ static void run_many(enum bk_clock clock)
     CHECK_EQ(left, 0);
 }
 
-static void test_ten_threads(void)
+static void C012_R7_ten_threads_start_tasks(void)
 {
     run_many(BK_CLOCK_REAL);
 }
@@ -120,7 +120,7 @@ static void *settle_from_thread(void *ctx)
 }
 
 /* The loop has nothing else to do and must not take that for a deadlock. */
-LOOP_TEST(test_wakes_a_sleeping_loop)
+LOOP_TEST(C010_R7_a_task_from_a_thread_wakes_a_sleeping_loop)
 {
     struct letter letter = {.loop = bk_loop_current()};
     pthread_t thread;
@@ -165,7 +165,7 @@ static int late_main(void *ctx)
     return 0;
 }
 
-static void test_refused_when_the_run_ends(void)
+static void C011_R7_refused_when_the_run_ends(void)
 {
     CHECK_EQ(in_loop(late_main, NULL), 0);
     CHECK_STR(trace_text(), "refused");
@@ -255,7 +255,7 @@ static void note(void *ctx, const bk_error_report *report)
 }
 
 /* A call that was accepted and cannot start its task is not lost silently. */
-static void test_failure_is_reported(void)
+static void R7_failure_to_start_is_reported(void)
 {
     trace_reset();
     CHECK_EQ(bk_run(too_many, NULL,
@@ -297,8 +297,9 @@ static void test_close_runs_the_rest(void)
     CHECK_STR(trace_text(), "posted 0 1 2");
 }
 
-CHECK_MAIN(TEST(test_ten_threads), TEST(test_ten_threads_virtual_clock),
-           TEST(test_from_the_loop_itself), TEST(test_wakes_a_sleeping_loop),
-           TEST(test_refused_when_the_run_ends), TEST(test_accepted_at_the_last_moment),
-           TEST(test_race_with_the_end), TEST(test_failure_is_reported),
+CHECK_MAIN(TEST(C012_R7_ten_threads_start_tasks), TEST(test_ten_threads_virtual_clock),
+           TEST(test_from_the_loop_itself),
+           TEST(C010_R7_a_task_from_a_thread_wakes_a_sleeping_loop),
+           TEST(C011_R7_refused_when_the_run_ends), TEST(test_accepted_at_the_last_moment),
+           TEST(test_race_with_the_end), TEST(R7_failure_to_start_is_reported),
            TEST(test_close_runs_the_rest))

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <beck/loop.h>
 #include <beck/thread.h>
 
 #include "base/alloc.h"
 #include "rt/local.h"
-#include "rt/rt.h"
+#include "rt/report.h"
 
 /* One call.  The pool's mutex guards `state` and `abandoned`; the thread that runs it owns the rest
  * until its post has run in the loop, the loop before and after. */
@@ -39,6 +40,9 @@ struct bki_pool {
     size_t n_queued;
     unsigned n_free; /* threads that run no call: asleep on `more`, or on their way there */
     bool closing;
+    bool left;        /* the loop has gone on without us: the last thread frees the pool */
+    unsigned n_alive; /* threads that have not ended */
+    pthread_cond_t ended;
     unsigned n_threads, max_threads;
     pthread_t threads[];
 };
@@ -80,9 +84,31 @@ static void run_job(struct bki_pool *pool, struct job *job)
     if (abandoned)
         job->on_abandon(job->ctx, job->result);
     bki_locals_leave_thread();
-    int r = bki_inbox_post(pool->loop, &job->post);
-    assert(r == 0); /* the pool is closed before the inbox */
-    (void)r;
+    if (bki_inbox_post(pool->loop, &job->post) < 0) {
+        assert(abandoned); /* the loop has closed without waiting for it */
+        bki_free(job);
+    }
+}
+
+static void free_pool(struct bki_pool *pool)
+{
+    pthread_cond_destroy(&pool->more);
+    pthread_cond_destroy(&pool->ended);
+    pthread_mutex_destroy(&pool->mutex);
+    bki_free(pool);
+}
+
+/* Under the mutex, which it lets go: the last thing a thread does. */
+static void leave_pool(struct bki_pool *pool)
+{
+    bool last = --pool->n_alive == 0 && pool->left;
+    struct bk_loop *loop = pool->loop;
+    pthread_cond_signal(&pool->ended);
+    pthread_mutex_unlock(&pool->mutex);
+    if (last) {
+        free_pool(pool);
+        bk_loop_free(&loop);
+    }
 }
 
 static void *work(void *arg)
@@ -105,7 +131,7 @@ static void *work(void *arg)
             pthread_cond_wait(&pool->more, &pool->mutex);
         }
     }
-    pthread_mutex_unlock(&pool->mutex);
+    leave_pool(pool);
     return NULL;
 }
 
@@ -131,6 +157,7 @@ static int start_thread(struct bki_pool *pool)
         return -err;
     pthread_setname_np(pool->threads[pool->n_threads], "beck-pool");
     pool->n_threads++;
+    pool->n_alive++;
     pool->n_free++;
     return 0;
 }
@@ -141,6 +168,15 @@ static unsigned default_threads(void)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     return cpus < 1 ? 5 : cpus > 28 ? 32 : (unsigned)cpus + 4;
+}
+
+static void init_ended(pthread_cond_t *ended)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(ended, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 static struct bki_pool *pool_of(struct bk_loop *loop)
@@ -154,6 +190,7 @@ static struct bki_pool *pool_of(struct bk_loop *loop)
     pool->loop = loop;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->more, NULL);
+    init_ended(&pool->ended);
     bki_list_init(&pool->queue);
     pool->max_threads = max;
     loop->pool = pool;
@@ -284,19 +321,49 @@ int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
     return -ECANCELED;
 }
 
+/* Under the mutex: waits for all threads to end, or for the limit. */
+static void wait_for_threads(struct bki_pool *pool, bk_duration limit)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    int64_t until = bk_time_add((bk_time){t.tv_sec * 1000000000 + t.tv_nsec}, limit).ns;
+    t = (struct timespec){.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    int err = 0;
+    while (pool->n_alive > 0 && err != ETIMEDOUT)
+        err = pthread_cond_timedwait(&pool->ended, &pool->mutex, &t);
+}
+
+static void report_left(unsigned n)
+{
+    char text[96];
+    snprintf(text, sizeof text, "%u function%s on threads did not return by thread_limit", n,
+             n == 1 ? "" : "s");
+    bk_error_report report = {.what = text, .result = -ETIMEDOUT};
+    bki_report(&report);
+}
+
 void bki_pool_close(struct bk_loop *loop)
 {
     struct bki_pool *pool = loop->pool;
     if (!pool)
         return;
+    loop->pool = NULL;
     pthread_mutex_lock(&pool->mutex);
     pool->closing = true;
     pthread_cond_broadcast(&pool->more);
+    wait_for_threads(pool, loop->opts.thread_limit);
+    unsigned n_left = pool->n_alive;
+    if (n_left > 0) {
+        pool->left = true;
+        bk_loop_ref(loop); /* the threads will find its inbox closed */
+        for (unsigned i = 0; i < pool->n_threads; i++)
+            pthread_detach(pool->threads[i]);
+        pthread_mutex_unlock(&pool->mutex);
+        report_left(n_left);
+        return;
+    }
     pthread_mutex_unlock(&pool->mutex);
     for (unsigned i = 0; i < pool->n_threads; i++)
         pthread_join(pool->threads[i], NULL);
-    pthread_cond_destroy(&pool->more);
-    pthread_mutex_destroy(&pool->mutex);
-    bki_free(pool);
-    loop->pool = NULL;
+    free_pool(pool);
 }

@@ -134,9 +134,14 @@ struct bk_loop {
     struct bki_runnable *ready_head, *ready_tail;
     int budget;          /* switches left before the scheduler looks at the world */
     unsigned n_starting; /* eager tasks in their first step: whoever started them runs next */
-    bool shutting_down;  /* tasks are cancelled before their first step */
-    bool closing;        /* nothing can be started any more */
-    int64_t now_ns;      /* the clock at the start of this turn; bki_clock_ns for the exact time */
+    bool running;
+    bool forever;       /* the present run has no end of its own: another thread may bring work */
+    bool stop_asked;    /* bk_loop_stop while it was not running */
+    bool stop_queued;   /* stop_mark is in the ready queue */
+    bool stopped;       /* the present run is to end */
+    bool shutting_down; /* tasks are cancelled before their first step */
+    bool closing;       /* nothing can be started any more */
+    int64_t now_ns;     /* the clock at the start of this turn; bki_clock_ns for the exact time */
     struct bk_task scheduler;  /* stands for the thread that called bk_run */
     const void *scheduler_low; /* its stack, for sanitizers */
     size_t scheduler_size;
@@ -152,8 +157,9 @@ struct bk_loop {
     struct bki_fd **fds; /* who has which descriptor number (fd.h) */
     size_t n_fds;
     bool virtual_clock;
-    int64_t virtual_ns; /* its time */
-    size_t n_external;  /* tasks parked on something outside the loop: no deadlock */
+    int64_t virtual_ns;    /* its time */
+    int64_t idle_since_ns; /* as a guest on the virtual clock: real time of the first idle turn */
+    size_t n_external;     /* tasks parked on something outside the loop: no deadlock */
     size_t
         n_jobs; /* calls on pool threads that have not come back: virtual time waits for them too */
     bool handed_out; /* bk_loop_current has told its address: other threads may start tasks */
@@ -162,11 +168,13 @@ struct bk_loop {
     struct bki_list tasks;
     size_t n_tasks;
     uint64_t next_task_id;
-    bk_task *main_task;
-    struct bki_list ended;   /* tasks that have ended while somebody holds a handle */
-    bool deadlocked;         /* nothing could wake any task: the run is being ended */
-    int fatal;               /* the backend's error that ends the run, 0 */
-    struct bki_fault *fault; /* the overflow reporter's signal stack */
+    bk_task *main_task;        /* the run ends with it, and a signal cancels it; NULL: none */
+    struct bki_call stop_mark; /* what is ready behind it is for the next run */
+    atomic_uint n_refs;        /* the owner's, and those of bk_loop_ref */
+    struct bki_list ended;     /* tasks that have ended while somebody holds a handle */
+    bool deadlocked;           /* nothing could wake any task: the run is being ended */
+    int fatal;                 /* the backend's error that ends the run, 0 */
+    struct bki_fault *fault;   /* the overflow reporter's signal stack */
 
     atomic_uint inbox_flags;    /* BKI_INBOX_*: set by other threads and signal handlers before
                                    backend->wake */
@@ -177,7 +185,7 @@ struct bk_loop {
     uint64_t id;                /* 1 is the process's first loop */
     int thread_id;              /* the kernel's, of the thread that runs it */
     struct bki_signals *signals;
-    int signal_seen;      /* the signal that cancelled main, 0 */
+    int signal_seen;      /* the signal that ended the run, 0 */
     bool reporting;       /* on_error is running */
     bool sigpipe_blocked; /* by a stream, in this thread: the run gives it back */
     bk_run_opts opts;
@@ -366,8 +374,11 @@ void bki_inbox_refuse_tasks(struct bk_loop *loop);
 void bki_inbox_close(struct bk_loop *loop);
 void bki_inbox_free(struct bk_loop *loop); /* together with the loop */
 void bki_pool_close(struct bk_loop *loop); /* pool.c: waits for running jobs */
-int bki_signals_open(
-    struct bk_loop *loop); /* signal.c: SIGINT, SIGTERM, SIGUSR1 as bk_run_opts says */
+int bki_signals_open(struct bk_loop *loop);
+/* From here on SIGINT, SIGTERM and SIGUSR1 are taken as bk_run_opts says.  False: they are already.
+ */
+bool bki_signals_begin(struct bk_loop *loop);
+void bki_signals_end(struct bk_loop *loop);
 void bki_signals_close(struct bk_loop *loop);
 
 #endif

@@ -30,14 +30,14 @@ static int run_again(void *ctx)
     return bk_run(return_7, NULL, NULL);
 }
 
-static void the_result_is_mains(void)
+static void R1_the_result_is_mains(void)
 {
     CHECK_EQ(trace_run(return_7, NULL), 7);
     CHECK_EQ(trace_run(fail_with_detail, NULL), -EIO);
     CHECK_STR(bk_errmsg(), "line 17");
 }
 
-static void a_run_inside_a_run_is_refused(void)
+static void C013_R1_a_run_inside_a_run_is_refused(void)
 {
     CHECK_EQ(trace_run(run_again, NULL), -EBUSY);
     CHECK(bk_loop_current() == NULL);
@@ -81,7 +81,7 @@ static void note(void *ctx, const bk_error_report *report)
     trace("report:%s", report->detail);
 }
 
-static void remaining_tasks_are_cancelled_awaited_and_reported(void)
+static void C016_R1_remaining_tasks_are_cancelled_awaited_and_reported(void)
 {
     trace_reset();
     bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = note};
@@ -288,7 +288,7 @@ static int real_sleep(void *ctx)
     return bk_now().ns - before >= 300000;
 }
 
-static void a_timer_is_never_early(void)
+static void C005_a_sleep_is_never_early(void)
 {
     CHECK_EQ(bk_run(real_sleep, NULL, &(bk_run_opts){.clock = BK_CLOCK_REAL}), 1);
 }
@@ -305,10 +305,10 @@ static void info_says_what_runs(void)
     CHECK(strcmp(info.stack_guard, "madvise") == 0 || strcmp(info.stack_guard, "mprotect") == 0);
 }
 
-CHECK_MAIN(TEST(the_result_is_mains), TEST(a_run_inside_a_run_is_refused),
+CHECK_MAIN(TEST(R1_the_result_is_mains), TEST(C013_R1_a_run_inside_a_run_is_refused),
            TEST(an_unknown_backend_is_refused_by_name),
-           TEST(remaining_tasks_are_cancelled_awaited_and_reported),
+           TEST(C016_R1_remaining_tasks_are_cancelled_awaited_and_reported),
            TEST(max_tasks_is_a_limit_with_a_name), TEST(a_deadlock_is_reported_and_ends_the_run),
            TEST(a_stack_overflow_names_the_task),
            TEST(a_dump_shows_the_tree_and_what_each_waits_for), TEST(each_thread_may_run_a_loop),
-           TEST(virtual_time_jumps), TEST(a_timer_is_never_early), TEST(info_says_what_runs))
+           TEST(virtual_time_jumps), TEST(C005_a_sleep_is_never_early), TEST(info_says_what_runs))

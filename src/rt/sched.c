@@ -236,12 +236,26 @@ static int64_t real_timeout(struct bk_loop *loop)
     return next == INT64_MAX ? -1 : next > loop->now_ns ? next - loop->now_ns : 0;
 }
 
+/* Whether anything but a timer may make a task ready. */
+static bool is_anything_outside(struct bk_loop *loop)
+{
+    return loop->n_external > 0 || loop->n_jobs > 0 || loop->handed_out || loop->forever ||
+           loop->backend->busy(loop) || atomic_load(&loop->inbox_flags) != 0;
+}
+
+static void trim(struct bk_loop *loop)
+{
+    if (loop->now_ns < loop->trim_at_ns)
+        return;
+    bki_stacks_trim(&loop->stacks);
+    loop->trim_at_ns = loop->now_ns + TRIM_EVERY_NS;
+}
+
 /* Nothing is ready: sleeps until something is.  False when nothing ever can be. */
 static bool wait_for_something(struct bk_loop *loop)
 {
     bool timed = loop->timers.len > 0;
-    bool outside = loop->n_external > 0 || loop->n_jobs > 0 || loop->handed_out ||
-                   loop->backend->busy(loop) || atomic_load(&loop->inbox_flags) != 0;
+    bool outside = is_anything_outside(loop);
     if (!timed && !outside)
         return false;
     if (!loop->virtual_clock) {
@@ -261,16 +275,13 @@ static bool wait_for_something(struct bk_loop *loop)
 /* Looks at the world once.  False when no task can ever run again. */
 static bool turn(struct bk_loop *loop)
 {
-    bool ready = loop->ready_head != NULL;
+    bool ready = loop->ready_head != NULL || loop->stop_asked;
     bool asked = atomic_load_explicit(&loop->inbox_flags, memory_order_relaxed) != 0;
     if (loop->timers.len > 0 || loop->default_stacks->n_warm > loop->default_stacks->min_warm ||
         !ready)
         loop->now_ns = bki_clock_ns(loop);
     bool fired = fire_timers(loop);
-    if (loop->now_ns >= loop->trim_at_ns) {
-        bki_stacks_trim(&loop->stacks);
-        loop->trim_at_ns = loop->now_ns + TRIM_EVERY_NS;
-    }
+    trim(loop);
     if (ready || fired || loop->ready_head) {
         if (asked || loop->backend->busy(loop))
             poll_backend(loop, 0);
@@ -312,6 +323,52 @@ void bki_sched_drain(struct bk_loop *loop)
     }
 }
 
+/* ---- Stopping ---- */
+
+static void stop_here(struct bki_call *call)
+{
+    struct bk_loop *loop = bki_container(call, struct bk_loop, stop_mark);
+    loop->stop_queued = false;
+    loop->stopped = true;
+    loop->budget = 0;
+}
+
+/* A mark in the ready queue: what is ready before it still runs. */
+static void queue_stop(struct bk_loop *loop)
+{
+    loop->stop_asked = false;
+    if (loop->stop_queued)
+        return;
+    loop->stop_queued = true;
+    loop->stop_mark.go = stop_here;
+    bki_call_push(loop, &loop->stop_mark);
+}
+
+void bki_sched_stop(struct bk_loop *loop)
+{
+    if (loop->running)
+        queue_stop(loop);
+    else
+        loop->stop_asked = true;
+}
+
+void bki_sched_unstop(struct bk_loop *loop)
+{
+    if (!loop->stop_queued)
+        return;
+    loop->stop_queued = false;
+    struct bki_runnable **link = &loop->ready_head, *before = NULL;
+    while (*link != &loop->stop_mark.run) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = loop->stop_mark.run.next;
+    if (loop->ready_tail == &loop->stop_mark.run)
+        loop->ready_tail = before;
+}
+
+/* ---- Running ---- */
+
 /* Runs what is ready, in order, until nothing is or the budget is used up. */
 static void run_ready(struct bk_loop *loop)
 {
@@ -331,7 +388,56 @@ void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop))
             loop->deadlocked = true;
             return;
         }
+        if (loop->stop_asked)
+            queue_stop(loop); /* behind what this turn has found */
         loop->budget = BKI_BUDGET;
         run_ready(loop);
     }
+}
+
+/* ---- As a guest ---- */
+
+/* The virtual clock jumps when a turn has found nothing to do; while something outside may still
+ * move, only after the host has given it the grace. */
+static void jump(struct bk_loop *loop)
+{
+    int64_t now = monotonic_ns();
+    if (loop->ready_head) {
+        loop->idle_since_ns = 0;
+        return;
+    }
+    if (!loop->idle_since_ns)
+        loop->idle_since_ns = now;
+    bool idle = loop->n_jobs == 0 &&
+                (!is_anything_outside(loop) || now - loop->idle_since_ns >= VIRTUAL_GRACE_NS);
+    if (idle && loop->timers.len > 0) {
+        loop->virtual_ns = bki_heap_min_key(&loop->timers);
+        loop->idle_since_ns = 0;
+    }
+}
+
+void bki_sched_turn(struct bk_loop *loop)
+{
+    poll_backend(loop, 0);
+    if (loop->virtual_clock)
+        jump(loop);
+    loop->now_ns = bki_clock_ns(loop);
+    fire_timers(loop);
+    trim(loop);
+    loop->budget = BKI_BUDGET;
+    run_ready(loop);
+}
+
+int64_t bki_sched_timeout(struct bk_loop *loop)
+{
+    if (loop->ready_head || !loop->backend->doze(loop))
+        return 0;
+    loop->now_ns = bki_clock_ns(loop);
+    if (!loop->virtual_clock) {
+        int64_t ns = real_timeout(loop);
+        return ns < 0 ? BK_FOREVER_NS : ns;
+    }
+    if (loop->timers.len == 0 || loop->n_jobs > 0)
+        return BK_FOREVER_NS;
+    return is_anything_outside(loop) ? VIRTUAL_GRACE_NS : 0;
 }

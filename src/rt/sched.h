@@ -80,6 +80,16 @@ static inline void bki_arrive(struct bk_loop *loop)
 #endif
 }
 
+/* For a host that waits in our place: one turn that does not wait, and how long the host may wait
+ * before the next, as a number of nanoseconds or BK_FOREVER_NS. */
+void bki_sched_turn(struct bk_loop *loop);
+int64_t bki_sched_timeout(struct bk_loop *loop);
+
+/* Ends the present run, or the next, once what is ready has run. */
+void bki_sched_stop(struct bk_loop *loop);
+/* After a run: forgets a stop that it did not come to. */
+void bki_sched_unstop(struct bk_loop *loop);
+
 /* Runs the calls in the ready queue until it is empty; no task runs any more. */
 void bki_sched_drain(struct bk_loop *loop);
 

@@ -8,6 +8,7 @@
 #include <beck/signal.h>
 
 #include "base/alloc.h"
+#include "rt/sched.h"
 #include "rt/sync.h"
 
 /* What the handler may touch: one entry for each signal number, lock-free atomics only.  The
@@ -27,7 +28,8 @@ struct bki_signals {
     struct bki_list open; /* bk_signals */
     struct sigaction before[NSIG];
     bool installed[NSIG];
-    enum use by_default[NSIG];
+    enum use by_default[NSIG]; /* between begin and end: what the run itself takes */
+    bool begun;
 };
 
 struct bk_signal {
@@ -112,14 +114,37 @@ int bki_signals_open(struct bk_loop *loop)
     loop->signals = signals;
     for (int signo = 0; signo < NSIG; signo++)
         atomic_store(&slots[signo].n_pending, 0);
-    atomic_store(&stop_seen, false);
     atomic_store(&signal_loop, loop);
-    if (!loop->opts.no_signals) {
-        use_by_default(signals, SIGINT, STOP);
-        use_by_default(signals, SIGTERM, STOP);
-        use_by_default(signals, SIGUSR1, DUMP);
-    }
     return 0;
+}
+
+bool bki_signals_begin(struct bk_loop *loop)
+{
+    struct bki_signals *signals = loop->signals;
+    if (!signals || signals->begun || loop->opts.no_signals)
+        return false;
+    signals->begun = true;
+    atomic_store(&stop_seen, false);
+    use_by_default(signals, SIGINT, STOP);
+    use_by_default(signals, SIGTERM, STOP);
+    use_by_default(signals, SIGUSR1, DUMP);
+    return true;
+}
+
+/* What a bk_signal has borrowed stays until that is closed. */
+void bki_signals_end(struct bk_loop *loop)
+{
+    struct bki_signals *signals = loop->signals;
+    signals->begun = false;
+    for (int signo = 1; signo < NSIG; signo++) {
+        enum use use = signals->by_default[signo];
+        signals->by_default[signo] = UNUSED;
+        if (use == UNUSED || atomic_load(&slots[signo].use) == OPENED)
+            continue;
+        uninstall(signals, signo);
+        atomic_store(&slots[signo].use, UNUSED);
+        atomic_store(&slots[signo].n_pending, 0);
+    }
 }
 
 void bki_signals_close(struct bk_loop *loop)
@@ -150,7 +175,10 @@ static void stop(struct bk_loop *loop, int signo)
     if (atomic_load(&slots[signo].use) != STOP || !take_pending(signo))
         return;
     loop->signal_seen = signo;
-    bk_task_cancel(loop->main_task);
+    if (loop->main_task)
+        bk_task_cancel(loop->main_task);
+    else
+        bki_sched_stop(loop);
 }
 
 void bki_signals_run(struct bk_loop *loop)

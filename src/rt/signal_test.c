@@ -265,7 +265,7 @@ static int raise_and_sleep(void *ctx)
     return r;
 }
 
-static void test_first_signal_cancels_main(void)
+static void C057_R3_first_signal_cancels_main(void)
 {
     trace_reset();
     CHECK_EQ(bk_run(raise_and_sleep, (void *)SIGINT, &virtual_clock), -BK_EINTERRUPTED);
@@ -316,7 +316,7 @@ static int drain(void *ctx)
     return 3;
 }
 
-static void test_main_may_end_well(void)
+static void R3_main_may_end_well(void)
 {
     trace_reset();
     CHECK_EQ(bk_run(drain, NULL, &virtual_clock), 3);
@@ -329,7 +329,7 @@ static int raise_only(void *ctx)
     return bk_sleep(bk_seconds(1));
 }
 
-static void test_own_handlers_are_left_alone(void)
+static void R3_own_handlers_are_left_alone(void)
 {
     signal(SIGINT, own_handler);
     signal(SIGTERM, SIG_IGN);
@@ -423,7 +423,7 @@ static int will_not_stop(void *ctx)
     _exit(7); /* not reached */
 }
 
-static void test_second_signal_ends_the_process(void)
+static void C057_R3_second_signal_ends_the_process(void)
 {
     char text[256];
     int status = run_in_child(will_not_stop, (void *)SIGINT, text, sizeof text);
@@ -477,8 +477,7 @@ static void test_out_of_memory(void)
 CHECK_MAIN(TEST(test_wait), TEST(test_burst), TEST(test_none_is_lost), TEST(test_wait_cancel),
            TEST(test_close_wakes_waiters), TEST(test_time_passes_meanwhile), TEST(test_refusals),
            TEST(test_main_thread_only), TEST(test_handler_comes_back), TEST(test_left_open),
-           TEST(test_first_signal_cancels_main), TEST(test_signal_wakes_a_sleeping_loop),
-           TEST(test_main_may_end_well), TEST(test_own_handlers_are_left_alone),
-           TEST(test_no_signals), TEST(test_open_replaces_the_default),
-           TEST(test_second_signal_ends_the_process), TEST(test_usr1_prints_the_dump),
-           TEST(test_out_of_memory))
+           TEST(C057_R3_first_signal_cancels_main), TEST(test_signal_wakes_a_sleeping_loop),
+           TEST(R3_main_may_end_well), TEST(R3_own_handlers_are_left_alone), TEST(test_no_signals),
+           TEST(test_open_replaces_the_default), TEST(C057_R3_second_signal_ends_the_process),
+           TEST(test_usr1_prints_the_dump), TEST(test_out_of_memory))
