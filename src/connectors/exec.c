@@ -3,124 +3,61 @@
  *
  * The command runs under /bin/sh in a process group of its own, so that Ctrl-C reaches beck alone,
  * which then ends the command in order.  A status other than zero is a failure of the flow. */
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <beck/task.h>
+#include <beck/process.h>
 
 #include "base/alloc.h"
-#include "base/error_slot.h"
 #include "connectors/line_sink.h"
 #include "connectors/lines.h"
 
-#define POLL_MAX_MS 20   /* between two looks whether a command has ended */
+#define LOOK_MS 20       /* how often a command that is waited for may be found unwanted */
 #define PATIENCE_MS 2000 /* from SIGTERM to SIGKILL */
-
-extern char **environ;
 
 /* ---- The command ---- */
 
 struct command {
     char *line;
-    pid_t pid; /* 0: none running */
+    bk_process *process;
 };
 
-static int spawn(struct command *c, int child_fd, int target_fd)
+static int start(struct command *c, const bk_process_opts *opts)
 {
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    sigset_t none, defaults;
-    char *argv[] = {(char *)"sh", (char *)"-c", c->line, NULL};
-    int err = posix_spawn_file_actions_init(&files);
-    if (err)
-        return bki_fail_errno(err, "cannot start a command");
-    err = posix_spawnattr_init(&attr);
-    if (err) {
-        posix_spawn_file_actions_destroy(&files);
-        return bki_fail_errno(err, "cannot start a command");
-    }
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE);
-    sigaddset(&defaults, SIGXFSZ);
-    sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &defaults);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                        POSIX_SPAWN_SETPGROUP);
-    if (target_fd == STDOUT_FILENO)
-        err = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (!err)
-        err = posix_spawn_file_actions_adddup2(&files, child_fd, target_fd);
-    if (!err)
-        err = posix_spawn(&c->pid, "/bin/sh", &files, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&files);
-    if (err) {
-        c->pid = 0;
-        return bki_fail_errno(err, "cannot start '%s'", c->line);
-    }
-    return 0;
+    return bk_process_shell(&c->process, c->line, opts);
 }
 
-/* Starts the command with a pipe to its standard input or from its standard output; *bytes is our
- * end. */
-static int start(struct command *c, int target_fd, struct bki_bytes *bytes)
+static int code_result(const struct command *c, int code)
 {
-    int pipe_fds[2];
-    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return bki_fail_errno(errno, "pipe");
-    bool from_command = target_fd == STDOUT_FILENO;
-    int theirs = pipe_fds[from_command ? 1 : 0], ours = pipe_fds[from_command ? 0 : 1];
-    int r = spawn(c, theirs, target_fd);
-    close(theirs);
-    if (r < 0) {
-        close(ours);
-        return r;
-    }
-    return bki_bytes_from_fd(bytes, ours);
-}
-
-static int status_result(const struct command *c, int status)
-{
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    if (code == 127)
         return bk_fail(-ENOENT, "'%.100s' ended with status 127: no such command?", c->line);
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
-        return bk_fail(-EIO, "'%.100s' ended with status %d", c->line, WEXITSTATUS(status));
-    if (WIFSIGNALED(status))
-        return bk_fail(-EIO, "'%.100s' was killed by signal %d", c->line, WTERMSIG(status));
+    if (code > 0)
+        return bk_fail(-EIO, "'%.100s' ended with status %d", c->line, code);
+    if (code < 0)
+        return bk_fail(-EIO, "'%.100s' was killed by signal %d", c->line, -code);
     return 0;
 }
 
-/* Waits for the end of the command, whose pipe is closed; once unwanted(port) it is told to end. */
+static int wait_for_end(void *ctx)
+{
+    return bk_process_wait(ctx, NULL);
+}
+
+/* Waits for the end of the command, which has no pipe any more; once unwanted(port) it is told to
+ * end, and its status does not matter. */
 static int finish(struct command *c, bool (*unwanted)(const struct bki_port *port),
                   const struct bki_port *port)
 {
-    int status = 0, waited_ms = 0, step_ms = 1;
-    bool terminated = false, killed = false;
-    pid_t pid = c->pid;
-    if (pid == 0)
-        return 0;
-    c->pid = 0;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (!terminated && unwanted(port)) {
-            kill(-pid, SIGTERM);
-            terminated = true;
-            waited_ms = 0;
-        } else if (terminated && !killed && waited_ms > PATIENCE_MS) {
-            kill(-pid, SIGKILL);
-            killed = true;
-        }
-        (void)bk_sleep(bk_ms(step_ms));
-        waited_ms += step_ms;
-        step_ms = step_ms * 2 < POLL_MAX_MS ? step_ms * 2 : POLL_MAX_MS;
+    bool stopped = false;
+    int code = 0, r = c->process ? -ETIMEDOUT : 0;
+    while (r == -ETIMEDOUT) {
+        stopped = unwanted(port);
+        if (stopped)
+            r = bk_process_stop(c->process, bk_ms(PATIENCE_MS), NULL);
+        else
+            r = bk_wait_for(wait_for_end, c->process, bk_ms(LOOK_MS));
     }
-    return terminated ? 0 : status_result(c, status);
+    if (r == 0 && c->process && !stopped)
+        r = bk_process_returncode(c->process, &code);
+    r = bk_process_close(&c->process, r);
+    return r < 0 ? r : code_result(c, code);
 }
 
 /* ---- Source ---- */
@@ -128,7 +65,6 @@ static int finish(struct command *c, bool (*unwanted)(const struct bki_port *por
 struct source {
     struct command command;
     struct bki_lines lines;
-    struct bki_bytes bytes;
     struct bki_port *port;
     bool ended;
 };
@@ -136,7 +72,7 @@ struct source {
 static ssize_t read_output(void *ctx, char *buf, size_t len)
 {
     struct source *s = ctx;
-    ssize_t n = bki_bytes_read(&s->bytes, buf, len);
+    ssize_t n = bk_stream_read(bk_process_out(s->command.process), buf, len);
     s->ended = n == 0;
     return n;
 }
@@ -145,7 +81,8 @@ static int source_open(void *self, struct bki_port *port)
 {
     struct source *s = self;
     s->port = port;
-    return start(&s->command, STDOUT_FILENO, &s->bytes);
+    return start(&s->command,
+                 &(bk_process_opts){.in = BK_DEVNULL, .out = BK_PIPE, .new_group = true});
 }
 
 static int source_next(void *self, bk_msg **msg)
@@ -169,7 +106,6 @@ static bool always(const struct bki_port *port)
 static int source_close(void *self, int r)
 {
     struct source *s = self;
-    (void)bki_bytes_close(&s->bytes, r);
     int ended = finish(&s->command, s->ended ? bki_port_draining : always, s->port);
     return r < 0 ? r : ended;
 }
@@ -206,7 +142,6 @@ static int add_source(bk_flow *flow, const struct bki_target *target)
     struct source *s = bki_zalloc(sizeof *s);
     if (!s)
         return bk_fail(-ENOMEM, "no memory for a source");
-    s->bytes = (struct bki_bytes)BKI_BYTES_CLOSED;
     int r = bki_lines_init(&s->lines, target);
     s->lines.read = read_output;
     s->lines.ctx = s;
@@ -231,7 +166,10 @@ static int sink_open(void *self, struct bki_port *port)
 {
     struct sink *s = self;
     s->port = port;
-    return start(&s->command, STDIN_FILENO, &s->lines.bytes);
+    int r = start(&s->command, &(bk_process_opts){.in = BK_PIPE, .new_group = true});
+    if (r == 0)
+        s->lines.bytes.stream = bk_process_in(s->command.process);
+    return r;
 }
 
 static int sink_write(void *self, struct bki_batch *batch)
@@ -247,7 +185,8 @@ static int sink_write(void *self, struct bki_batch *batch)
 static int sink_close(void *self, int r)
 {
     struct sink *s = self;
-    int closed = bki_bytes_close(&s->lines.bytes, r);
+    s->lines.bytes = (struct bki_bytes)BKI_BYTES_CLOSED; /* it is the process's */
+    int closed = r < 0 || !s->command.process ? r : bk_process_close_in(s->command.process);
     /* After the last line the command is given the time it needs, also when the flow drains. */
     int ended = finish(&s->command, r < 0 ? always : bki_port_aborting, s->port);
     return closed < 0 ? closed : ended;
