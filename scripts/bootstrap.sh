@@ -9,8 +9,8 @@ set -euo pipefail
 build=(cmake:cmake ninja:ninja-build pkg-config:pkg-config gcc:gcc libc6-dev
     liburing-dev libssl-dev zlib1g-dev libsqlite3-dev libjq-dev sqlite3:sqlite3)
 test=(g++:g++ clang:clang clang-format:clang-format clang-tidy:clang-tidy libclang-rt-14-dev
-    python3 python3-websockets node:nodejs node-ws chromium:chromium
-    curl:curl jq:jq gdb:gdb strace:strace nginx-light openssl:openssl git:git
+    python3 python3-websockets python3-aiohttp node:nodejs node-ws node-undici chromium:chromium
+    curl:curl jq:jq gdb:gdb strace:strace nginx-light haproxy openssl:openssl git:git
     qemu-aarch64:qemu-user aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 bench=(python3 libst-dev)
 
