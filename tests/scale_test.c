@@ -164,12 +164,12 @@ static void start_and_cancel(bool let_them_begin)
     check_given_back(before, n);
 }
 
-LOOP_TEST(tasks_are_cancelled_before_they_begin)
+LOOP_TEST(C052_C036_a_hundred_thousand_tasks_are_cancelled_before_they_begin)
 {
     start_and_cancel(false);
 }
 
-LOOP_TEST(tasks_are_cancelled_while_they_sleep)
+LOOP_TEST(C052_a_hundred_thousand_tasks_are_cancelled_while_they_sleep)
 {
     start_and_cancel(true);
 }
@@ -190,6 +190,42 @@ LOOP_TEST(a_million_tasks_take_turns)
     }
     CHECK_EQ(sleepers.n_cancelled, n / 2);
     check_given_back(before, 1);
+}
+
+/* ---- A chain: each task waits for the next ---- */
+
+struct chain {
+    size_t n, n_told;
+};
+
+static int wait_for_the_next(void *ctx)
+{
+    struct chain *chain = ctx;
+    bk_task *next = NULL;
+    int r = chain->n-- > 1 ? bk_go(&next, wait_for_the_next, chain, NULL) : bk_sleep_forever();
+    if (next)
+        r = bk_task_wait(next, NULL);
+    bk_task_free(&next);
+    chain->n_told += r == -ECANCELED;
+    return r;
+}
+
+LOOP_TEST(C053_a_chain_of_ten_thousand_waits_is_cancelled)
+{
+    size_t n = up_to(10000);
+    struct chain chain = {.n = n};
+    bk_task *first = NULL;
+    int result = 0;
+    CHECK_EQ(bk_go(&first, wait_for_the_next, &chain, NULL), 0);
+    while (chain.n > 0)
+        CHECK_EQ(bk_yield(), 0);
+    CHECK_EQ(bk_task_count(), n + 1);
+    CHECK_EQ(bk_task_cancel(first), 1);
+    CHECK_EQ(bk_task_wait(first, &result), 0);
+    CHECK_EQ(result, -ECANCELED);
+    CHECK_EQ(chain.n_told, n);
+    CHECK_EQ(bk_task_count(), 1);
+    bk_task_free(&first);
 }
 
 /* ---- Timeouts ---- */
@@ -243,7 +279,7 @@ static void open_timeouts(bool strike)
     CHECK_EQ(n_right, n);
 }
 
-LOOP_TEST(a_million_timeouts_are_called_off)
+LOOP_TEST(C077_a_million_timeouts_are_called_off)
 {
     open_timeouts(false);
 }
@@ -259,7 +295,7 @@ static int return_at_once(void *ctx)
     return 0;
 }
 
-LOOP_TEST(a_million_timeouts_one_after_the_other)
+LOOP_TEST(C077_a_million_timeouts_one_after_the_other)
 {
     size_t n = 1000000 / SHARE, n_called = 0;
     for (size_t i = 0; i < n; i++)
@@ -384,8 +420,10 @@ static void an_idle_loop_gives_memory_back(void)
     CHECK(idle.in_time);
 }
 
-CHECK_MAIN(TEST(a_million_sleepers_wake_in_order), TEST(tasks_are_cancelled_before_they_begin),
-           TEST(tasks_are_cancelled_while_they_sleep), TEST(a_million_tasks_take_turns),
-           TEST(a_million_timeouts_are_called_off), TEST(a_million_timeouts_strike),
-           TEST(a_million_timeouts_one_after_the_other), TEST(threads_start_tasks),
+CHECK_MAIN(TEST(a_million_sleepers_wake_in_order),
+           TEST(C052_C036_a_hundred_thousand_tasks_are_cancelled_before_they_begin),
+           TEST(C052_a_hundred_thousand_tasks_are_cancelled_while_they_sleep),
+           TEST(a_million_tasks_take_turns), TEST(C053_a_chain_of_ten_thousand_waits_is_cancelled),
+           TEST(C077_a_million_timeouts_are_called_off), TEST(a_million_timeouts_strike),
+           TEST(C077_a_million_timeouts_one_after_the_other), TEST(threads_start_tasks),
            TEST(an_idle_loop_gives_memory_back))

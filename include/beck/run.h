@@ -40,6 +40,8 @@ typedef struct bk_run_opts {
     /* Stack of a task in bytes, rounded up to a power of two; default 64 KiB.  A task touches only
      * the pages it uses. */
     size_t stack_size;
+    /* Start every task as if with bk_task_opts.eager.  asyncio: eager_task_factory. */
+    bool eager;
     /* Most tasks alive at once, -EAGAIN beyond; default 4,000,000. */
     size_t max_tasks;
     /* Most threads for blocking calls (bk_to_thread); default min(32, CPUs + 4). */

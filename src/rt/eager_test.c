@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Eager tasks: they run inside the call that starts them until they wait for the first time. */
+#include <beck/future.h>
 #include <beck/group.h>
 
 #include "tests/run_helper.h"
@@ -232,6 +233,31 @@ LOOP_TEST(T2_groups_within_groups)
     CHECK_STR(trace_text(), "0 0 1 0 0 1 2");
 }
 
+/* ---- Everywhere ---- */
+
+static int start_two(void *ctx)
+{
+    (void)ctx;
+    bk_call calls[] = {{.fn = say_twice, .ctx = "a"}, {.fn = say_twice, .ctx = "b"}};
+    bk_future *future = NULL; /* loop.create_future, loop.time */
+    int r = bk_future_new(&future);
+    bk_future_free(&future);
+    if (r == 0 && bk_now().ns == 0)
+        r = bk_go(NULL, say_twice, "c", NULL);
+    trace("main");
+    return r < 0 ? r : bk_gather(calls, 2, NULL);
+}
+
+/* asyncio's loop takes a factory, which makes its tasks; what such factories are for are eager
+ * tasks, and an option of the run asks for those. */
+static void T18_T2_differs_an_option_of_the_run_makes_every_task_eager(void)
+{
+    trace_reset();
+    bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .eager = true};
+    CHECK_EQ(bk_run(start_two, NULL, &opts), 0);
+    CHECK_STR(trace_text(), "c1 main a1 b1 c2 a2 b2");
+}
+
 /* ---- At the end ---- */
 
 static int leave_another(void *ctx)
@@ -261,4 +287,6 @@ CHECK_MAIN(TEST(C033_T2_it_runs_inside_the_call_until_it_waits), TEST(T2_it_may_
            TEST(T2_timers_fire_however_many_are_started),
            TEST(T2_T14_a_failure_inside_the_call_aborts_the_group),
            TEST(T2_T15_a_child_that_calls_its_group_off_inside_the_call_is_part_of_it),
-           TEST(T2_groups_within_groups), TEST(started_while_the_run_ends_it_never_runs))
+           TEST(T2_groups_within_groups),
+           TEST(T18_T2_differs_an_option_of_the_run_makes_every_task_eager),
+           TEST(started_while_the_run_ends_it_never_runs))

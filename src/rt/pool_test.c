@@ -288,8 +288,10 @@ static int call_then_yield(void *ctx)
     return r;
 }
 
-/* Without on_abandon the call is waited for, its result wins, and the cancel stays pending. */
-LOOP_TEST(test_cancelled_while_running)
+/* asyncio's to_thread always leaves its thread behind.  What a thread works on often lives in the
+ * frame of the caller, so that without on_abandon the call is waited for, its result wins, and the
+ * cancel stays pending. */
+LOOP_TEST(C051_differs_a_cancelled_caller_waits_unless_it_abandons)
 {
     struct gate gate;
     gate_init(&gate, 9);
@@ -307,7 +309,7 @@ LOOP_TEST(test_cancelled_while_running)
 }
 
 /* Nothing suspends after the call, so nobody tells the task of its cancel: it ends cancelled. */
-LOOP_TEST(test_cancelled_while_running_at_the_end)
+LOOP_TEST(C051_cancelled_while_running_at_the_end)
 {
     struct gate gate;
     gate_init(&gate, 9);
@@ -321,7 +323,7 @@ LOOP_TEST(test_cancelled_while_running_at_the_end)
     CHECK_STR(trace_text(), "9");
 }
 
-LOOP_TEST(test_abandoned)
+LOOP_TEST(C051_an_abandoned_call_finishes_alone)
 {
     struct gate gate;
     gate_init(&gate, 11);
@@ -478,7 +480,9 @@ static void test_out_of_memory(void)
 CHECK_MAIN(TEST(test_to_thread), TEST(test_to_thread_exception), TEST(test_to_thread_once),
            TEST(test_to_thread_concurrent), TEST(test_the_loop_runs_on), TEST(test_max_threads),
            TEST(test_threads_are_reused), TEST(test_no_thread), TEST(test_cancelled_before),
-           TEST(test_cancelled_in_the_queue), TEST(test_cancelled_while_running),
-           TEST(test_cancelled_while_running_at_the_end), TEST(test_abandoned),
-           TEST(test_run_waits_for_abandoned), TEST(test_cancelled_after_the_end),
-           TEST(test_virtual_time_waits), TEST(test_out_of_memory))
+           TEST(test_cancelled_in_the_queue),
+           TEST(C051_differs_a_cancelled_caller_waits_unless_it_abandons),
+           TEST(C051_cancelled_while_running_at_the_end),
+           TEST(C051_an_abandoned_call_finishes_alone), TEST(test_run_waits_for_abandoned),
+           TEST(test_cancelled_after_the_end), TEST(test_virtual_time_waits),
+           TEST(test_out_of_memory))

@@ -116,7 +116,7 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
         bk_task_cancel(task);
     if (out)
         *out = task;
-    if (opts->eager && loop->current != &loop->scheduler)
+    if ((opts->eager || loop->opts.eager) && loop->current != &loop->scheduler)
         run_at_once(loop, task);
     else
         bki_ready_push(loop, &task->run);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Tasks: order of starting, waiting, results, cancellation, failures nobody saw. */
+#include <beck/error.h>
+#include <beck/future.h>
 #include <beck/gather.h>
 #include <beck/group.h>
+#include <beck/loop.h>
 
 #include "tests/run_helper.h"
 
@@ -462,6 +465,38 @@ static void T16_outside_a_run_there_is_no_task(void)
     CHECK_EQ(bk_task_count(), 0);
 }
 
+static int say_ctx(void *ctx)
+{
+    trace("%s", (const char *)ctx);
+    return 0;
+}
+
+LOOP_TEST(C034_awaiting_a_coroutine_is_a_call_and_does_not_yield)
+{
+    CHECK_EQ(bk_call_soon(NULL, say_ctx, "cb"), 0);
+    CHECK_EQ(say_ctx("c"), 0);
+    trace("after");
+    bk_yield();
+    CHECK_STR(trace_text(), "c after cb");
+}
+
+static int say_current(void *ctx)
+{
+    trace("%s", bk_task_current() ? bk_task_name(bk_task_current()) : (const char *)ctx);
+    return 0;
+}
+
+LOOP_TEST(C049_T16_the_current_task_in_tasks_and_in_calls)
+{
+    bk_task *task = NULL;
+    CHECK_EQ(bk_go(&task, say_current, "?", &(bk_task_opts){.name = "child"}), 0);
+    CHECK_EQ(bk_call_soon(NULL, say_current, "none"), 0);
+    say_current("?");
+    CHECK_EQ(finish(&task), 0);
+    say_current("?");
+    CHECK_STR(trace_text(), "main child none main");
+}
+
 CHECK_MAIN(TEST(C033_T1_a_task_starts_at_the_next_suspension),
            TEST(C035_T7_two_tasks_alternate_when_they_yield),
            TEST(C036_T4_cancelled_before_it_starts_the_body_never_runs),
@@ -477,4 +512,6 @@ CHECK_MAIN(TEST(C033_T1_a_task_starts_at_the_next_suspension),
            TEST(the_detail_is_never_that_of_an_older_failure),
            TEST(C055_T1_tasks_are_named_after_their_function),
            TEST(C050_T16_all_tasks_are_listed_oldest_first_without_the_ended),
-           TEST(C055_T1_default_names_are_unique), TEST(T16_outside_a_run_there_is_no_task))
+           TEST(C055_T1_default_names_are_unique), TEST(T16_outside_a_run_there_is_no_task),
+           TEST(C034_awaiting_a_coroutine_is_a_call_and_does_not_yield),
+           TEST(C049_T16_the_current_task_in_tasks_and_in_calls))
