@@ -62,5 +62,13 @@ BK_API int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void
  * the future is settled, when they are on their way. */
 BK_API int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ctx);
 
+/* ---- Chains ---- */
+
+/* Ties dest to source, through the loop like callbacks: when source is settled, dest gets its
+ * result and value, or is cancelled when source was cancelled or freed; when dest is cancelled, so
+ * is source.  What is settled already stays as it is.  Either may be freed at any time. Returns 0;
+ * -EINVAL for a future and itself; and as bk_future_add_done_callback. asyncio: wrap_future. */
+BK_API int bk_future_chain(bk_future *source, bk_future *dest);
+
 BK_END_DECLS
 #endif

@@ -104,6 +104,21 @@ BK_API int bk_task_cancelling(const bk_task *task);
 /* Takes back one request; at zero, suspending calls work again.  Returns the number left. */
 BK_API int bk_uncancel(void);
 
+/* ---- Callbacks ---- */
+
+/* Called by the loop, outside any task, once task has ended; task: borrowed for the call.  Must not
+ * suspend.  A negative result goes to bk_run_opts.on_error. */
+typedef int bk_task_done_fn(void *ctx, bk_task *task);
+
+/* Calls fn(ctx, task) when task has ended, also when it has already; through the loop, like
+ * bk_call_soon, in the order they were added.  It does not count as seeing a failure.  ctx must
+ * live until then. Returns 0; -ENOMEM; -BK_ECLOSED when the loop is closing; -EPERM for a task of
+ * another loop. */
+BK_API int bk_task_add_done_callback(bk_task *task, bk_task_done_fn *fn, void *ctx);
+/* Takes out every callback that was added with the same fn and ctx, and returns how many; none once
+ * the task has ended, when they are on their way. */
+BK_API int bk_task_remove_done_callback(bk_task *task, bk_task_done_fn *fn, void *ctx);
+
 /* ---- Cleanup ---- */
 
 /* Has fn(ctx) called when the running task ends: once its body has returned, for whatever reason,

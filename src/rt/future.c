@@ -3,8 +3,7 @@
 #include <beck/future.h>
 
 #include "base/alloc.h"
-#include "rt/call.h"
-#include "rt/local.h"
+#include "rt/callback.h"
 #include "rt/report.h"
 #include "rt/select.h"
 #include "rt/sync.h"
@@ -21,21 +20,6 @@ struct bk_future {
     void *value;
     unsigned refs; /* the owner's, each waiter's, each callback's that is on its way */
 };
-
-struct callback {
-    struct bki_call call;
-    struct bki_waiter w; /* its place in line, without a task */
-    bk_future *future;
-    bk_future_fn *fn;
-    void *ctx;
-    struct bki_locals *locals; /* of who added it */
-};
-
-/* The callback that a waiter is part of, NULL for that of a task. */
-static struct callback *callback_of(struct bki_waiter *w)
-{
-    return w->task ? NULL : bki_container(w, struct callback, w);
-}
 
 static const struct bki_wait_kind future_kind = {.what = "future"};
 
@@ -73,66 +57,57 @@ static void unref(struct bk_future *f)
 
 /* ---- Callbacks ---- */
 
-static void run_callback(struct bki_call *call)
+static int run_callback(struct bki_callback *cb)
 {
-    struct callback *cb = bki_container(call, struct callback, call);
-    bki_error_slot_clear();
-    struct bki_locals *before = bki_locals_enter(cb->locals);
-    int r = cb->fn(cb->ctx, cb->future);
-    bki_locals_leave(before);
-    if (r < 0)
-        bki_call_failed("callback of a future failed", (const void *)(uintptr_t)cb->fn, r);
-    unref(cb->future);
-    bki_free(cb);
+    return ((bk_future_fn *)(uintptr_t)cb->fn)(cb->ctx, cb->subject);
 }
 
-static void send_off(struct callback *cb)
+static void ref_subject(void *subject)
 {
-    cb->future->refs++;
-    cb->call.go = run_callback;
-    bki_call_push(bki_loop, &cb->call);
+    ((struct bk_future *)subject)->refs++;
+}
+
+static void unref_subject(void *subject)
+{
+    unref(subject);
+}
+
+static const struct bki_callback_kind callback_kind = {
+    .failed = "callback of a future failed",
+    .run = run_callback,
+    .ref = ref_subject,
+    .unref = unref_subject,
+};
+
+static int new_callback(struct bki_callback **out, bk_future *future, bk_future_fn *fn, void *ctx)
+{
+    int r = bki_owner_check(&future->owner, "future");
+    return r < 0 ? r
+                 : bki_callback_new(out, &callback_kind, future, (const void *)(uintptr_t)fn, ctx);
+}
+
+static void put_in_line(struct bki_callback *cb)
+{
+    bk_future *future = cb->subject;
+    if (future->state == PENDING)
+        bki_list_push_back(&future->waiters, &cb->watch.w.link);
+    else
+        bki_callback_send_off(cb);
 }
 
 int bk_future_add_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
 {
-    int r = bki_owner_check(&future->owner, "future");
+    struct bki_callback *cb = NULL;
+    int r = new_callback(&cb, future, fn, ctx);
     if (r == 0)
-        r = bki_call_allowed();
-    if (r < 0)
-        return r;
-    struct callback *cb = bki_alloc(sizeof *cb);
-    if (!cb)
-        return bk_fail(-ENOMEM, "no memory for a callback");
-    *cb = (struct callback){.future = future, .fn = fn, .ctx = ctx, .locals = bki_locals_share()};
-    if (future->state == PENDING)
-        bki_list_push_back(&future->waiters, &cb->w.link);
-    else
-        send_off(cb);
-    return 0;
-}
-
-static void free_callback(struct callback *cb)
-{
-    bki_locals_unref(cb->locals);
-    bki_free(cb);
+        put_in_line(cb);
+    return r;
 }
 
 int bk_future_remove_done_callback(bk_future *future, bk_future_fn *fn, void *ctx)
 {
-    int n = bki_owner_check(&future->owner, "future");
-    if (n < 0)
-        return n;
-    struct bki_list *next;
-    for (struct bki_list *l = bki_list_first(&future->waiters); l; l = next) {
-        struct callback *cb = callback_of(bki_container(l, struct bki_waiter, link));
-        next = bki_list_next(&future->waiters, l);
-        if (!cb || cb->fn != fn || cb->ctx != ctx)
-            continue;
-        bki_list_remove(&cb->w.link);
-        free_callback(cb);
-        n++;
-    }
-    return n;
+    int r = bki_owner_check(&future->owner, "future");
+    return r < 0 ? r : bki_callback_remove(&future->waiters, (const void *)(uintptr_t)fn, ctx);
 }
 
 /* ---- Settling ---- */
@@ -143,16 +118,12 @@ static void settle(struct bk_future *f, enum future_state state)
     struct bki_list *l;
     while ((l = bki_list_first(&f->waiters))) {
         struct bki_waiter *w = bki_container(l, struct bki_waiter, link);
-        struct callback *cb = callback_of(w);
-        if (!cb) {
+        if (w->task) {
             bki_grant(w, 0);
-            continue;
+        } else {
+            bki_list_remove(l);
+            bki_callback_send_off(bki_callback_of(w));
         }
-        bki_list_remove(l);
-        if (bki_has_loop())
-            send_off(cb);
-        else
-            free_callback(cb); /* the loop it was for has closed */
     }
 }
 
@@ -268,6 +239,72 @@ int bk_future_wait_for(bk_future *future, int *result, void **value, bk_duration
         r = outcome(future, result, value); /* it came in the same turn */
     unref(future);
     return r;
+}
+
+/* ---- Chains ---- */
+
+/* Two futures tied together; each of the two callbacks holds one of the references. */
+struct chain {
+    bk_future *source, *dest;
+    unsigned refs;
+};
+
+static void leave_chain(void *ctx)
+{
+    struct chain *chain = ctx;
+    if (--chain->refs > 0)
+        return;
+    unref(chain->source);
+    unref(chain->dest);
+    bki_free(chain);
+}
+
+static int source_done(void *ctx, bk_future *source)
+{
+    struct chain *chain = ctx;
+    bk_future *dest = chain->dest;
+    if (dest->state == PENDING) {
+        source->seen = true; /* whoever looks at dest looks at its failure */
+        dest->result = source->result;
+        dest->value = source->value;
+        settle(dest, source->state == SETTLED ? SETTLED : CANCELLED);
+    }
+    leave_chain(chain);
+    return 0;
+}
+
+static int dest_done(void *ctx, bk_future *dest)
+{
+    struct chain *chain = ctx;
+    if (dest->state == CANCELLED)
+        bk_future_cancel(chain->source);
+    leave_chain(chain);
+    return 0;
+}
+
+int bk_future_chain(bk_future *source, bk_future *dest)
+{
+    if (source == dest)
+        return bk_fail(-EINVAL, "a future cannot be chained to itself");
+    struct chain *chain = bki_alloc(sizeof *chain);
+    if (!chain)
+        return bk_fail(-ENOMEM, "no memory to chain two futures");
+    *chain = (struct chain){.source = source, .dest = dest, .refs = 2};
+    struct bki_callback *from = NULL, *to = NULL;
+    int r = new_callback(&from, source, source_done, chain);
+    if (r == 0)
+        r = new_callback(&to, dest, dest_done, chain);
+    if (r < 0) {
+        bki_callback_free(from);
+        bki_free(chain);
+        return r;
+    }
+    source->refs++;
+    dest->refs++;
+    from->dropped = to->dropped = leave_chain;
+    put_in_line(from);
+    put_in_line(to);
+    return 0;
 }
 
 /* ---- In a select ---- */
