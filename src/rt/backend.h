@@ -49,16 +49,30 @@ enum bki_op_kind {
     BKI_OP_ACCEPT,  /* result: the new descriptor, non-blocking and close-on-exec */
     BKI_OP_CONNECT, /* to addr: result 0; on epoll -EAGAIN when a Unix listener's backlog is full */
     BKI_OP_POLL,    /* until one of events (POLLIN, POLLOUT) or an error is up: result revents */
+    BKI_OP_RECV_MSG, /* recvmsg(hdr, msg_flags): result its return value */
+    BKI_OP_SEND_MSG, /* sendmsg(hdr, msg_flags): the same */
+    /* On files, for backends with `files`: fd is NULL and takes no place, so that any number may be
+     * under way on one file. */
+    BKI_OP_OPEN,  /* path, flags and mode as for open(2): result the descriptor */
+    BKI_OP_CLOSE, /* number */
+    BKI_OP_READ,  /* up to size bytes into mem at offset, -1: at the file's position */
+    BKI_OP_WRITE, /* the same out of mem */
+    BKI_OP_SYNC,  /* fsync, fdatasync with data_only */
 };
+
+static inline bool bki_op_on_file(enum bki_op_kind kind)
+{
+    return kind >= BKI_OP_OPEN;
+}
 
 struct bki_op {
     enum bki_op_kind kind;
     uint8_t step;   /* the backend's scratch */
     bool in_flight; /* between start() returning 0 and done() */
     bool cancelled; /* cancel() was asked for */
-    /* RECV, SEND: start() never puts it in flight: it completes at once, with -EAGAIN when that is
-     * not possible now or not worth a system call of its own (a backend that batches may leave a
-     * small SEND to a later op). */
+    /* RECV, SEND, and their _MSG: start() never puts it in flight: it completes at once, with
+     * -EAGAIN when that is not possible now or not worth a system call of its own (a backend that
+     * batches may leave a small SEND to a later op). */
     bool nowait;
     struct bki_fd *fd;
     union {
@@ -75,6 +89,26 @@ struct bki_op {
             socklen_t addr_len;
         };
         short events;
+        struct {
+            struct msghdr *hdr;
+            int msg_flags;
+        };
+        struct {
+            union {
+                int number;
+                const char *path;
+            };
+            union {
+                void *mem;
+                struct {
+                    int flags;
+                    unsigned mode;
+                };
+                bool data_only;
+            };
+            size_t size;
+            int64_t offset;
+        } file;
     };
     int64_t result; /* >= 0, or a negative errno */
     /* Called from poll(), outside any task: may wake tasks, start, cancel and close, must not
@@ -91,6 +125,9 @@ struct bki_backend {
     /* It waits for readiness and then makes the call: a POLL before a nowait RECV costs no more
      * than a RECV that waits, and maybe_readable is current while an op waits for input. */
     bool ready_based;
+    /* It has the operations on files.  Others leave them to threads: files always count as ready,
+     * and block. */
+    bool files;
 
     /* Sets up loop->backend_state.  0, or a negative errno with bk_fail text.  -ENOSYS, -EPERM and
      * -EINVAL mean "this kernel does not have it": the caller falls back to epoll. */

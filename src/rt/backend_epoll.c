@@ -78,10 +78,13 @@ static int64_t try_op(struct bki_op *op, bool again)
         return op->fd->maybe_readable || again ? bki_io_accept(op) : -EAGAIN;
     case BKI_OP_CONNECT:
         return bki_io_connect(op, again);
-    case BKI_OP_POLL:
-        break;
+    case BKI_OP_RECV_MSG:
+        return op->fd->maybe_readable || again ? bki_io_recv_msg(op) : -EAGAIN;
+    case BKI_OP_SEND_MSG:
+        return op->fd->maybe_writable || again ? bki_io_send_msg(op) : -EAGAIN;
+    default:
+        return -EAGAIN;
     }
-    return -EAGAIN;
 }
 
 static bool must_wait(const struct bki_op *op, int64_t result)

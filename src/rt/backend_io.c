@@ -107,6 +107,28 @@ int64_t bki_io_send(struct bki_op *op)
     return result;
 }
 
+/* A datagram says nothing about whether there is another: the hints stay up until one is refused.
+ */
+int64_t bki_io_recv_msg(struct bki_op *op)
+{
+    ssize_t n;
+    do {
+        n = recvmsg(op->fd->fd, op->hdr, op->msg_flags | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    op->fd->maybe_readable = n >= 0 || errno != EAGAIN;
+    return n < 0 ? -errno : n;
+}
+
+int64_t bki_io_send_msg(struct bki_op *op)
+{
+    ssize_t n;
+    do {
+        n = sendmsg(op->fd->fd, op->hdr, op->msg_flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    op->fd->maybe_writable = n >= 0 || errno != EAGAIN;
+    return n < 0 ? -errno : n;
+}
+
 bool bki_io_accept_again(int64_t result)
 {
     switch (-result) {
@@ -160,15 +182,18 @@ short bki_io_events(const struct bki_op *op)
 {
     switch (op->kind) {
     case BKI_OP_RECV:
+    case BKI_OP_RECV_MSG:
     case BKI_OP_ACCEPT:
         return POLLIN;
     case BKI_OP_SEND:
+    case BKI_OP_SEND_MSG:
     case BKI_OP_CONNECT:
         return POLLOUT;
     case BKI_OP_POLL:
         return op->events & (POLLIN | POLLOUT);
+    default:
+        return 0;
     }
-    return 0;
 }
 
 int bki_io_occupy(struct bki_op *op, short events)

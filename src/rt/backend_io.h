@@ -17,6 +17,8 @@
 
 int64_t bki_io_recv(struct bki_op *op);
 int64_t bki_io_send(struct bki_op *op);
+int64_t bki_io_recv_msg(struct bki_op *op);
+int64_t bki_io_send_msg(struct bki_op *op);
 int64_t bki_io_accept(struct bki_op *op);
 /* Has to wait: -EINPROGRESS, since connect's -EAGAIN is final (no free port, a Unix listener's full
  * backlog).  again: it was called before and went on in the background. */

@@ -68,8 +68,36 @@ static struct io_uring_sqe *get_sqe(struct uring_state *st)
     return io_uring_get_sqe(&st->ring);
 }
 
+static void prepare_on_file(struct io_uring_sqe *sqe, struct bki_op *op)
+{
+    unsigned size = (unsigned)(op->file.size < BKI_IO_MAX ? op->file.size : BKI_IO_MAX);
+    uint64_t offset = (uint64_t)op->file.offset;
+    switch (op->kind) {
+    case BKI_OP_OPEN:
+        io_uring_prep_openat(sqe, AT_FDCWD, op->file.path, op->file.flags, op->file.mode);
+        break;
+    case BKI_OP_CLOSE:
+        io_uring_prep_close(sqe, op->file.number);
+        break;
+    case BKI_OP_READ:
+        io_uring_prep_read(sqe, op->file.number, op->file.mem, size, offset);
+        break;
+    case BKI_OP_WRITE:
+        io_uring_prep_write(sqe, op->file.number, op->file.mem, size, offset);
+        break;
+    default:
+        io_uring_prep_fsync(sqe, op->file.number, op->file.data_only ? IORING_FSYNC_DATASYNC : 0);
+        break;
+    }
+    io_uring_sqe_set_data(sqe, op);
+}
+
 static void prepare(struct io_uring_sqe *sqe, struct bki_op *op)
 {
+    if (bki_op_on_file(op->kind)) {
+        prepare_on_file(sqe, op);
+        return;
+    }
     int fd = op->fd->fd;
     if (op->step & STEP_POLLING) {
         io_uring_prep_poll_add(sqe, fd, (unsigned)bki_io_events(op));
@@ -100,6 +128,14 @@ static void prepare(struct io_uring_sqe *sqe, struct bki_op *op)
         break;
     case BKI_OP_POLL:
         io_uring_prep_poll_add(sqe, fd, (unsigned)bki_io_events(op));
+        break;
+    case BKI_OP_RECV_MSG:
+        io_uring_prep_recvmsg(sqe, fd, op->hdr, (unsigned)op->msg_flags);
+        break;
+    case BKI_OP_SEND_MSG:
+        io_uring_prep_sendmsg(sqe, fd, op->hdr, (unsigned)op->msg_flags | MSG_NOSIGNAL);
+        break;
+    default:
         break;
     }
     io_uring_sqe_set_data(sqe, op);
@@ -156,20 +192,19 @@ static int64_t try_directly(struct bki_op *op)
         return bki_io_recv(op);
     case BKI_OP_SEND:
         return f->is_file && !op->nowait ? -EAGAIN : f->maybe_writable ? bki_io_send(op) : -EAGAIN;
-    case BKI_OP_ACCEPT:
-    case BKI_OP_CONNECT:
-    case BKI_OP_POLL:
-        break;
+    case BKI_OP_RECV_MSG:
+        return op->nowait || (f->maybe_readable && f->armed == HAS_READ) ? bki_io_recv_msg(op)
+                                                                         : -EAGAIN;
+    case BKI_OP_SEND_MSG:
+        return f->maybe_writable ? bki_io_send_msg(op) : -EAGAIN;
+    default:
+        return -EAGAIN;
     }
-    return -EAGAIN;
 }
 
-static int uring_start(struct bk_loop *loop, struct bki_op *op)
+/* Takes op's places, and tries what may succeed at once.  1: it is done. */
+static int start_on_fd(struct bki_op *op)
 {
-    struct uring_state *st = loop->backend_state;
-    op->in_flight = op->cancelled = false;
-    op->step = 0;
-    op->link.next = NULL;
     int r = bki_io_occupy(op, bki_io_events(op));
     if (r < 0)
         return r;
@@ -180,6 +215,18 @@ static int uring_start(struct bk_loop *loop, struct bki_op *op)
     }
     if (!op->fd->is_socket && !op->fd->is_file && op->kind != BKI_OP_POLL)
         op->step = STEP_POLLING;
+    return 0;
+}
+
+static int uring_start(struct bk_loop *loop, struct bki_op *op)
+{
+    struct uring_state *st = loop->backend_state;
+    op->in_flight = op->cancelled = false;
+    op->step = 0;
+    op->link.next = NULL;
+    int r = bki_op_on_file(op->kind) ? 0 : start_on_fd(op);
+    if (r != 0)
+        return r;
     op->in_flight = true;
     st->n_in_flight++;
     submit(st, op, STEP_QUEUED);
@@ -220,7 +267,8 @@ static void finish(struct uring_state *st, struct bki_op *op, int64_t result)
 {
     if (bki_list_linked(&op->link))
         bki_list_remove(&op->link); /* its cancel request comes too late */
-    bki_io_vacate(op);
+    if (op->fd)
+        bki_io_vacate(op);
     op->result = result;
     op->in_flight = false;
     st->n_in_flight--;
@@ -239,10 +287,13 @@ static int64_t try_ready(struct bki_op *op)
         return bki_io_accept(op);
     case BKI_OP_CONNECT:
         return bki_io_connect(op, true);
-    case BKI_OP_POLL:
-        break;
+    case BKI_OP_RECV_MSG:
+        return bki_io_recv_msg(op);
+    case BKI_OP_SEND_MSG:
+        return bki_io_send_msg(op);
+    default:
+        return -EINVAL;
     }
-    return -EINVAL;
 }
 
 /* True when res does not end op: it has to wait (once more). */
@@ -254,7 +305,7 @@ static bool must_wait(const struct bki_op *op, int64_t res)
     case BKI_OP_CONNECT:
         return res == -EINPROGRESS || res == -EALREADY || res == -EINTR;
     default:
-        return res == -EAGAIN || res == -EINTR;
+        return res == -EINTR || (res == -EAGAIN && !bki_op_on_file(op->kind));
     }
 }
 
@@ -265,7 +316,10 @@ static void take_hints(struct bki_op *op, int64_t res, unsigned flags)
         if (flags & IORING_CQE_F_SOCK_NONEMPTY)
             op->fd->maybe_readable = true;
         op->fd->armed = HAS_READ;
-    } else if (op->kind == BKI_OP_SEND) {
+    } else if (op->kind == BKI_OP_RECV_MSG) {
+        op->fd->maybe_readable = true;
+        op->fd->armed = HAS_READ;
+    } else if (op->kind == BKI_OP_SEND || op->kind == BKI_OP_SEND_MSG) {
         /* It has waited, and what waited went: the next is worth a try. */
         op->fd->maybe_writable = true;
     }
@@ -283,7 +337,7 @@ static void op_reaped(struct uring_state *st, struct bki_op *op, int64_t res, un
         finish(st, op, -ECANCELED);
     } else {
         /* Waiting for readiness works where the kernel will not keep the operation itself. */
-        op->step = op->kind == BKI_OP_POLL ? 0 : STEP_POLLING;
+        op->step = op->kind == BKI_OP_POLL || !op->fd ? 0 : STEP_POLLING;
         submit(st, op, STEP_QUEUED);
     }
 }
@@ -509,7 +563,9 @@ static int check_features(struct io_uring *ring)
             return bk_fail(-ENOSYS, "io_uring: the kernel lacks %s", features[i].name);
     static const uint8_t ops[] = {IORING_OP_RECV,    IORING_OP_SENDMSG,  IORING_OP_ACCEPT,
                                   IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
-                                  IORING_OP_READ,    IORING_OP_WRITEV};
+                                  IORING_OP_READ,    IORING_OP_WRITEV,   IORING_OP_RECVMSG,
+                                  IORING_OP_OPENAT,  IORING_OP_CLOSE,    IORING_OP_WRITE,
+                                  IORING_OP_FSYNC};
     union {
         struct io_uring_probe probe;
         char room[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)];
@@ -593,6 +649,7 @@ static const char *uring_features(struct bk_loop *loop)
 
 const struct bki_backend bki_backend_uring = {
     .name = "uring",
+    .files = true,
     .open = uring_open,
     .close = uring_close,
     .close_fd = uring_close_fd,
