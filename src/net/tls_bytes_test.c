@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Bytes through TLS: in any portions, both ways at once, under pressure, cut and ended. */
-#include "net/stream.h"
+#include "net/tls.h"
 #include "net/tls_fixture.h"
 
 #define MiB ((size_t)1024 * 1024)
@@ -223,6 +223,25 @@ LOOP_TEST(a_cancelled_write_breaks_the_write_side)
     close_pair(&p);
 }
 
+/* A peer that makes us answer, and takes no answers, does not get all our memory. */
+LOOP_TEST(answers_that_nobody_takes_are_limited)
+{
+    struct pair p;
+    static char data[1024];
+    size_t sent = 0;
+    int r = 0;
+    CHECK_EQ(open_shaken(&p, 0, NULL), 0);
+    struct bki_tls_conn *c = p.client->filter_state;
+    c->reading = true;
+    while (r == 0 && sent < 16 * MiB) {
+        r = bki_tls_raw_send(c, data, sizeof data);
+        sent += sizeof data;
+    }
+    CHECK_EQ(r, -BK_EPROTO);
+    CHECK(bk_stream_unsent(p.client) > 128 * 1024 && bk_stream_unsent(p.client) < 132 * 1024);
+    close_pair(&p);
+}
+
 /* ---- Cancels lose nothing ---- */
 
 static int read_some(void *ctx)
@@ -263,6 +282,27 @@ LOOP_TEST(C150_cancelled_reads_lose_nothing)
     CHECK_EQ(r, 0);
     CHECK_EQ(in.total, 60000);
     stop_pump(&writer);
+    close_pair(&p);
+}
+
+LOOP_TEST(what_must_not_wait_does_not_wait_for_the_handshake)
+{
+    struct pair p;
+    char buf[8];
+    CHECK_EQ(open_pair(&p, &(bk_tls_opts){.ca_file = tls_file("ca")},
+                       &(bk_tls_opts){.cert_file = tls_file("server")}),
+             0);
+    CHECK_EQ(
+        bki_tls_attach(p.client, p.client_tls, &(bk_start_tls_opts){.server_name = "localhost"}),
+        0);
+    CHECK_EQ(bk_stream_try_write(p.client, "hello", 5), -EAGAIN);
+    bk_task *task = NULL;
+    CHECK_EQ(bk_go(&task, shake_server, &p, NULL), 0);
+    CHECK_EQ(bk_stream_handshake(p.client), 0);
+    CHECK_EQ(bk_stream_try_write(p.client, "hello", 5), 0);
+    CHECK_EQ(bk_task_wait(task, NULL), 0);
+    bk_task_free(&task);
+    CHECK_EQ(bk_stream_read(p.server, buf, sizeof buf), 5);
     close_pair(&p);
 }
 
@@ -393,7 +433,9 @@ CHECK_MAIN(TEST(every_byte_comes_one_by_one), TEST(bytes_come_in_any_portions),
            TEST(a_handshake_of_single_bytes_of_each_version),
            TEST(both_directions_at_once_through_small_buffers),
            TEST(one_big_write_and_one_big_read), TEST(a_writer_waits_for_a_slow_reader),
-           TEST(a_cancelled_write_breaks_the_write_side), TEST(C150_cancelled_reads_lose_nothing),
+           TEST(a_cancelled_write_breaks_the_write_side),
+           TEST(answers_that_nobody_takes_are_limited), TEST(C150_cancelled_reads_lose_nothing),
+           TEST(what_must_not_wait_does_not_wait_for_the_handshake),
            TEST(a_cancelled_handshake_goes_on_with_the_next_read),
            TEST(ST6_a_server_keeps_what_it_has_read_ahead),
            TEST(ST6_what_was_injected_in_plain_is_never_read),

@@ -218,8 +218,8 @@ static int send_rest(struct bki_tls_conn *c, struct rest *rest)
         if (r < 0)
             return r;
         /* -EAGAIN: half of a message of TLS itself has come, and the other half goes first. */
-        while ((r = bki_tls_write(c, record.data, record.len)) == -EAGAIN && !s->pushing) {
-            r = wait_raw(c);
+        while ((r = bki_tls_write(c, record.data, record.len)) == -EAGAIN) {
+            r = s->pushing ? -EAGAIN : wait_raw(c);
             if (r < 0)
                 return r;
         }
@@ -243,7 +243,7 @@ static int tls_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t
     for (size_t i = 0; i < n; i++)
         total += pieces[i].len;
     rest.left = total;
-    int r = handshake(c);
+    int r = c->done || !s->pushing ? handshake(c) : -EAGAIN;
     if (r == 0)
         r = send_rest(c, &rest);
     if (r == -ESHUTDOWN)
