@@ -58,9 +58,12 @@ static inline int open_sockets(bk_stream **a, bk_stream **b, const bk_stream_opt
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
     int r = bk_stream_from_fd(a, fds[0], opts);
-    if (r == 0)
-        return bk_stream_from_fd(b, fds[1], opts);
-    close(fds[1]);
+    if (r < 0)
+        close(fds[0]);
+    else
+        r = bk_stream_from_fd(b, fds[1], opts);
+    if (r < 0)
+        close(fds[1]);
     return r;
 }
 
