@@ -15,6 +15,7 @@
 #include <beck/group.h>
 #include <beck/http.h>
 #include <beck/http_client.h>
+#include <beck/http_server.h>
 #include <beck/local.h>
 #include <beck/loop.h>
 #include <beck/msg.h>

@@ -3,7 +3,6 @@
 #include "proto/http_write.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "proto/http_chars.h"
 
@@ -47,12 +46,13 @@ void bki_http_write_request(struct bki_http_writer *w, bk_span method, bk_span t
 
 void bki_http_write_status(struct bki_http_writer *w, int status, bk_span reason)
 {
-    char line[32];
+    char line[] = "HTTP/1.1 000 ";
     if (!check(w, status >= 100 && status <= 999, "the status is not of three digits") ||
         !check(w, bki_chars_all(reason, BKI_CHAR_VALUE), "a control character in the reason"))
         return;
-    snprintf(line, sizeof line, "HTTP/1.1 %d ", status);
-    put_text(w, line);
+    for (int i = 11, left = status; i > 8; i--, left /= 10)
+        line[i] = (char)('0' + left % 10);
+    put(w, bk_span_of(line, sizeof line - 1));
     put(w, reason.len > 0 ? reason : bk_span_str(bki_http_reason(status)));
     put_text(w, "\r\n");
 }
@@ -70,9 +70,13 @@ void bki_http_write_field(struct bki_http_writer *w, bk_span name, bk_span value
 
 void bki_http_write_number(struct bki_http_writer *w, bk_span name, uint64_t value)
 {
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
-    bki_http_write_field(w, name, bk_span_of(digits, (size_t)n));
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    bki_http_write_field(w, name, bk_span_of(digits + at, sizeof digits - at));
 }
 
 ssize_t bki_http_write_end(struct bki_http_writer *w)
@@ -96,53 +100,75 @@ void bki_http_write_fault(struct bki_http_writer *w, const char *fault)
     check(w, false, fault);
 }
 
+static const struct {
+    int status;
+    const char *words;
+} reasons[] = {
+    {100, "Continue"},
+    {101, "Switching Protocols"},
+    {102, "Processing"},
+    {103, "Early Hints"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {203, "Non-Authoritative Information"},
+    {204, "No Content"},
+    {205, "Reset Content"},
+    {206, "Partial Content"},
+    {207, "Multi-Status"},
+    {208, "Already Reported"},
+    {226, "IM Used"},
+    {300, "Multiple Choices"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {305, "Use Proxy"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {402, "Payment Required"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {407, "Proxy Authentication Required"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {506, "Variant Also Negotiates"},
+    {507, "Insufficient Storage"},
+    {508, "Loop Detected"},
+    {510, "Not Extended"},
+    {511, "Network Authentication Required"},
+};
+
 const char *bki_http_reason(int status)
 {
-    static const struct {
-        int status;
-        const char *words;
-    } reasons[] = {
-        {100, "Continue"},
-        {101, "Switching Protocols"},
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {206, "Partial Content"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {303, "See Other"},
-        {304, "Not Modified"},
-        {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {406, "Not Acceptable"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {411, "Length Required"},
-        {412, "Precondition Failed"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {416, "Range Not Satisfiable"},
-        {417, "Expectation Failed"},
-        {421, "Misdirected Request"},
-        {422, "Unprocessable Content"},
-        {426, "Upgrade Required"},
-        {428, "Precondition Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-    };
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (reasons[i].status == status)
             return reasons[i].words;
