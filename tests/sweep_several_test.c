@@ -171,6 +171,43 @@ static void the_child_has_ended(void *ctx, int result)
         sweep_lost("the child ends with %d, not %d", bk_task_result(c->tasks[0]), c->result);
 }
 
+struct promise {
+    bk_future *future;
+    bool set;
+};
+
+static int make_promise(void *ctx)
+{
+    return bk_future_new(&((struct promise *)ctx)->future);
+}
+
+static void drop_promise(void *ctx)
+{
+    bk_future_free(&((struct promise *)ctx)->future);
+}
+
+static int keep_promise(void *ctx)
+{
+    struct promise *p = ctx;
+    int r = bk_sleep(bk_ms(1));
+    if (r == 0)
+        r = bk_yield();
+    if (r == 0)
+        r = bk_future_set(p->future, 3, NULL);
+    p->set = r == 0;
+    return r;
+}
+
+static int wait_for_promise(void *ctx)
+{
+    struct promise *p = ctx;
+    int result = -EINPROGRESS;
+    int r = bk_future_wait_for(p->future, &result, NULL, bk_ms(2));
+    if (r == 0 && !p->set)
+        sweep_lost("a result before it was set");
+    return r < 0 ? r : result;
+}
+
 /* ---- race ---- */
 
 static int race_three(void *ctx)
@@ -214,6 +251,11 @@ static const struct sweep_scenario scenarios[] = {
      .check = the_child_has_ended, .want = 2},
     {.name = "task wait_for, too late", CROWD, .open = start_one_that_stands,
      .subject = wait_for_one, .check = the_child_has_ended, .want = -ETIMEDOUT},
+    {.name = "future wait_for", .state_size = sizeof(struct promise), .open = make_promise,
+     .close = drop_promise, .subject = wait_for_promise, .helpers = {keep_promise}, .want = 3},
+    {.name = "future wait_for, too late", .state_size = sizeof(struct promise),
+     .open = make_promise, .close = drop_promise, .subject = wait_for_promise,
+     .want = -ETIMEDOUT},
     {.name = "race", CROWD, .subject = race_three, .check = all_have_ended, .want = 1},
     {.name = "race, all fail", CROWD, .subject = race_and_lose, .check = all_have_ended,
      .want = -EIO},

@@ -171,6 +171,8 @@ BK_API int bk_timeout_open_at(bk_timeout **out, bk_time deadline);
 /* Moves the deadline.  -EINVAL when it has already struck. */
 BK_API int bk_timeout_reschedule(bk_timeout *timeout, bk_time deadline);
 BK_API bool bk_timeout_expired(const bk_timeout *timeout);
+/* The deadline as it was set last. */
+BK_API bk_time bk_timeout_when(const bk_timeout *timeout);
 /* Ends the scope and empties *timeout; NULL is fine.  Returns r, but -ETIMEDOUT for an -ECANCELED
  * that this scope alone caused. */
 BK_API int bk_timeout_close(bk_timeout **timeout, int r);

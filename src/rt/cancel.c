@@ -97,6 +97,7 @@ static void expire(struct bki_timer *timer)
 
 static int arm(struct bk_timeout *timeout, int64_t deadline_ns)
 {
+    timeout->deadline_ns = deadline_ns;
     if (deadline_ns == INT64_MAX)
         return 0;
     return bki_timer_start(timeout->task->loop, &timeout->timer, deadline_ns, expire);
@@ -155,6 +156,11 @@ int bk_timeout_reschedule(bk_timeout *timeout, bk_time deadline)
         return bk_fail(-EINVAL, "the timeout has already struck");
     bki_timer_stop(timeout->task->loop, &timeout->timer);
     return arm(timeout, deadline.ns);
+}
+
+bk_time bk_timeout_when(const bk_timeout *timeout)
+{
+    return (bk_time){timeout->deadline_ns};
 }
 
 bool bk_timeout_expired(const bk_timeout *timeout)

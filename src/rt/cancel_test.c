@@ -372,7 +372,9 @@ LOOP_TEST(T13_reschedule_to_never_and_back)
 {
     bk_timeout *t = NULL;
     CHECK_EQ(bk_timeout_open(&t, bk_ms(5)), 0);
+    CHECK_EQ(bk_timeout_when(t).ns, bk_ms(5).ns);
     CHECK_EQ(bk_timeout_reschedule(t, bk_time_add(bk_now(), bk_forever())), 0);
+    CHECK_EQ(bk_timeout_when(t).ns, BK_FOREVER_NS);
     CHECK_EQ(bk_sleep(bk_seconds(9)), 0);
     CHECK(!bk_timeout_expired(t));
     CHECK_EQ(bk_timeout_reschedule(t, bk_now()), 0);

@@ -9,6 +9,7 @@ struct bk_timeout {
     struct bki_timer timer;
     struct bk_task *task;
     struct bki_cancel_frame *frame; /* where it was opened */
+    int64_t deadline_ns;
     bool expired;
 };
 
