@@ -13,7 +13,9 @@ struct talk {
     bk_ws *here, *there; /* the server's end, the subject's; the client's, the helper's */
     bk_stream *stream;   /* before it is a WebSocket */
     int n_sent, n_tried, n_got;
-    int closed; /* what the subject's close returned */
+    size_t n_part; /* bytes of the next message that came in parts */
+    bool in_parts; /* received like that */
+    int closed;    /* what the subject's close returned */
     bool dropped;
 };
 
@@ -34,7 +36,11 @@ static const char *bytes_of(int number)
 
 /* ---- Both ends ---- */
 
-static const bk_ws_opts ws_opts = {.write_buffer = 4096, .close_timeout = {3000000000}};
+static const bk_ws_opts plain = {.write_buffer = 4096, .close_timeout = {3000000000}};
+static const bk_ws_opts zipped = {.write_buffer = 4096,
+                                  .close_timeout = {3000000000},
+                                  .deflate = {.on = true, .send_no_context = true}};
+static const bk_ws_opts *ws_opts = &plain;
 
 static int listen_somewhere(struct talk *t)
 {
@@ -52,7 +58,7 @@ static int open_listener(void *ctx)
 static int connect_there(void *ctx)
 {
     struct talk *t = ctx;
-    return bk_ws_connect(&t->there, t->url, &ws_opts);
+    return bk_ws_connect(&t->there, t->url, ws_opts);
 }
 
 static int accept_here(void *ctx)
@@ -63,10 +69,12 @@ static int accept_here(void *ctx)
         return r;
     int size = 4096;
     setsockopt(bk_stream_fd(t->stream), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    r = bk_ws_accept(&t->here, &t->stream, &ws_opts);
+    r = bk_ws_accept(&t->here, &t->stream, ws_opts);
     if ((r == 0) != (t->stream == NULL) || (r == 0) != (t->here != NULL))
         sweep_lost("bk_ws_accept returns %d, and the stream has %s owner", r,
-                   t->stream && t->here ? "two" : t->stream || t->here ? "the wrong" : "no");
+                   t->stream && t->here   ? "two"
+                   : t->stream || t->here ? "the wrong"
+                                          : "no");
     bk_stream_close(&t->stream, -1);
     return r;
 }
@@ -79,9 +87,16 @@ static int open_talk(void *ctx)
     return r < 0 ? r : bk_gather(calls, 2, NULL);
 }
 
+static int open_zipped_talk(void *ctx)
+{
+    ws_opts = &zipped;
+    return open_talk(ctx);
+}
+
 static void close_talk(void *ctx)
 {
     struct talk *t = ctx;
+    ws_opts = &plain;
     bk_stream_close(&t->stream, -1);
     bk_ws_close(&t->here, -1);
     bk_ws_close(&t->there, -1);
@@ -134,10 +149,57 @@ static int receive_all(struct talk *t, bk_ws *at)
     return r;
 }
 
+static int send_one_in_parts(struct talk *t, bk_ws *from)
+{
+    size_t len = length_of(t->n_sent), third = len / 3;
+    t->n_tried = t->n_sent + 1;
+    for (int i = 0; i < 3; i++) {
+        size_t at = (size_t)i * third;
+        bk_ws_part part = {bk_span_of(bytes_of(t->n_sent) + at, i == 2 ? len - at : third), BK_TEXT,
+                           i == 0, i == 2};
+        int r = bk_ws_send_part(from, &part);
+        if (r < 0)
+            return r;
+    }
+    t->n_sent++;
+    return 0;
+}
+
+static int send_all_in_parts(struct talk *t, bk_ws *from)
+{
+    int r = 0;
+    while (r == 0 && t->n_sent < MESSAGES) {
+        r = send_one_in_parts(t, from);
+        if (r == 0)
+            r = bk_yield();
+    }
+    return r;
+}
+
+static int receive_all_in_parts(struct talk *t, bk_ws *at)
+{
+    bk_ws_part part;
+    int r;
+    while ((r = bk_ws_recv_part(at, &part)) == 1) {
+        size_t len = length_of(t->n_got), n = part.data.len;
+        if (n > len - t->n_part || part.first != (t->n_part == 0) ||
+            (part.last && t->n_part + n < len) ||
+            (n > 0 && memcmp(part.data.data, bytes_of(t->n_got) + t->n_part, n) != 0))
+            sweep_lost("message %d, %zu bytes: after %zu a part of %zu%s%s that is not of it",
+                       t->n_got, len, t->n_part, n, part.first ? ", the first," : "",
+                       part.last ? ", the last," : "");
+        t->n_part = part.last ? 0 : t->n_part + n;
+        t->n_got += part.last;
+        if ((r = bk_yield()) < 0)
+            break;
+    }
+    return r;
+}
+
 static int receive_there(void *ctx)
 {
     struct talk *t = ctx;
-    return receive_all(t, t->there);
+    return t->in_parts ? receive_all_in_parts(t, t->there) : receive_all(t, t->there);
 }
 
 static int send_there(void *ctx)
@@ -185,6 +247,19 @@ static int send_and_close(void *ctx)
     return r;
 }
 
+static int receive_parts_here(void *ctx)
+{
+    struct talk *t = ctx;
+    t->in_parts = true;
+    return receive_all_in_parts(t, t->here);
+}
+
+static int send_parts_here(void *ctx)
+{
+    struct talk *t = ctx;
+    return send_all_in_parts(t, t->here);
+}
+
 /* ---- Checks ---- */
 
 /* The client's messages: got, or still to be received. */
@@ -199,7 +274,7 @@ static void all_can_be_received(void *ctx, int result)
             sweep_lost("the sender cannot close: %d", r);
         bk_ws_close(&t->there, -1);
     }
-    r = receive_all(t, t->here);
+    r = t->in_parts ? receive_all_in_parts(t, t->here) : receive_all(t, t->here);
     if (r < 0 && !broken && !sweep_excused())
         sweep_lost("what was left cannot be received: %d", r);
     if (t->n_got != t->n_sent && !(sweep_excused() && r < 0) && !(broken && t->n_got > t->n_sent))
@@ -261,6 +336,9 @@ static int be_the_server(void *ctx)
 #define TALK(function, helper)                                                                     \
     .state_size = sizeof(struct talk), .open = open_talk, .close = close_talk,                     \
     .subject = function, .helpers = {helper}
+#define ZIPPED_TALK(function, helper)                                                              \
+    .state_size = sizeof(struct talk), .open = open_zipped_talk, .close = close_talk,              \
+    .subject = function, .helpers = {helper}
 #define OPENING(function, helper)                                                                  \
     .state_size = sizeof(struct talk), .open = open_listener, .close = close_talk,                 \
     .subject = function, .helpers = {helper}, .blame_elsewhere = true
@@ -271,8 +349,21 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "ws receive", TALK(receive_here, send_there), .check = all_can_be_received},
     {.name = "ws send", TALK(send_here, receive_there), .check = all_has_arrived},
     {.name = "ws ping and flush", TALK(send_and_flush, receive_there), .check = all_has_arrived},
-    {.name = "ws close", TALK(send_and_close, receive_there), .check = all_has_arrived,
-     .want = 3},
+    {.name = "ws receive in parts",
+     TALK(receive_parts_here, send_there),
+     .check = all_can_be_received},
+    {.name = "ws send in parts", TALK(send_parts_here, receive_there), .check = all_has_arrived},
+    {.name = "ws receive compressed",
+     ZIPPED_TALK(receive_here, send_there),
+     .check = all_can_be_received},
+    {.name = "ws send compressed", ZIPPED_TALK(send_here, receive_there), .check = all_has_arrived},
+    {.name = "ws receive compressed in parts",
+     ZIPPED_TALK(receive_parts_here, send_there),
+     .check = all_can_be_received},
+    {.name = "ws send compressed in parts",
+     ZIPPED_TALK(send_parts_here, receive_there),
+     .check = all_has_arrived},
+    {.name = "ws close", TALK(send_and_close, receive_there), .check = all_has_arrived, .want = 3},
 };
 
 SWEEP_CALLS_MAIN(scenarios)

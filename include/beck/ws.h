@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * WebSocket connections, client and server (RFC 6455).
+ * WebSocket connections, client and server (RFC 6455), compressed if both want (RFC 7692).
  *
  *     bk_ws *ws = NULL;
  *     bk_msg *msg = NULL;
@@ -14,6 +14,8 @@
  *
  * One task at a time receives (-EBUSY for a second); any number send, and each message goes out
  * whole.  Pings are answered, and the peer's close is, by the receiving task: keep one receiving.
+ * A peer that goes silent is found out by pings of our own (ping_interval), and then receiving and
+ * sending fail.
  * Everything here is for the loop thread, in a task, and every call that can suspend fails with
  * -ECANCELED in a cancelled task. */
 #ifndef BECK_WS_H
@@ -26,8 +28,23 @@ BK_BEGIN_DECLS
 
 typedef struct bk_ws bk_ws;
 
+/* permessage-deflate: messages compressed by zlib.
+ * Sending takes 2^(window_bits+2) + 2^(mem_level+9) + 6 Ki bytes (by default 38 KiB), receiving
+ * 2^window_bits + 7 Ki bytes (39 KiB).  With a context both are held from the first compressed
+ * message until the connection ends; without, only while a message is under way. */
+typedef struct bk_ws_deflate {
+    bool on;              /* a client offers it, a server accepts it; default: no compression */
+    bool send_no_context; /* compress each message by itself: larger, but nothing is kept */
+    bool recv_no_context; /* ask the peer to (server_no_context_takeover, or client_...) */
+    int send_window_bits; /* 8 to 15: how far back compression looks, 2^bits bytes; default 12 */
+    int recv_window_bits; /* ask the peer to look no further back; default 15 */
+    int level;            /* from 1, fast, to 9, small; default 6 */
+    int mem_level;        /* of sending, 1 to 9; default 5 */
+    size_t min_size;      /* shorter messages are sent as they are; default 64 bytes */
+} bk_ws_deflate;
+
 typedef struct bk_ws_opts {
-    size_t max_message;           /* bytes received, over all fragments; default 1 MiB */
+    size_t max_message;           /* bytes received, inflated, over all fragments; default 1 MiB */
     size_t max_fragments;         /* of a message received; default 16,384 */
     bk_duration timeout;          /* resolve, connect and handshakes together; default 10 s */
     bk_duration close_timeout;    /* for the peer's close frame after ours; default 10 s */
@@ -37,14 +54,19 @@ typedef struct bk_ws_opts {
     bk_tls *tls;                  /* client, for wss://, in use until connected; default
                                    * bk_tls_default() */
     size_t write_buffer;          /* as in bk_stream_opts; default 64 KiB */
+    bk_ws_deflate deflate;        /* default: off */
+    /* A ping goes out this long after the one before; default 20 s, bk_forever() for none.  Without
+     * its pong within ping_timeout (default 20 s) the connection ends with -ETIMEDOUT; but only
+     * while a task receives, and not while a long frame is coming in. */
+    bk_duration ping_interval, ping_timeout;
 } bk_ws_opts;
 
 /* Connects to "ws://host[:port]/path?query", or under TLS to "wss://...", and asks for a WebSocket
  * there.
  * out: NULL on entry; bk_ws_close it.  Suspends until the server has answered.
  * Returns 0; -BK_EURL; -BK_EREFUSED (the answer was not "101 Switching Protocols": bk_errmsg has
- * its status); -BK_EPROTO; -ETIMEDOUT; -EINVAL (a header or a protocol that may not be sent); or as
- * bk_connect, with the errors of TLS. */
+ * its status); -BK_EPROTO; -ETIMEDOUT; -EINVAL (a header, a protocol or a number in opts that may
+ * not be sent); or as bk_connect, with the errors of TLS. */
 BK_API int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts);
 
 /* Reads a WebSocket request from a stream just accepted, and answers it.
@@ -57,9 +79,11 @@ BK_API int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts);
 BK_API int bk_ws_accept(bk_ws **out, bk_stream **stream, const bk_ws_opts *opts);
 
 /* What a server's connection was asked for ("/feed?x=1"), "" for a client's; the subprotocol
- * agreed, or ""; the peer's address, as bk_stream_peer.  Valid while ws is. */
+ * agreed, or ""; the extensions agreed, as in Sec-WebSocket-Extensions, or ""; the peer's address,
+ * as bk_stream_peer.  Valid while ws is. */
 BK_API const char *bk_ws_target(const bk_ws *ws);
 BK_API const char *bk_ws_protocol(const bk_ws *ws);
+BK_API const char *bk_ws_extensions(const bk_ws *ws);
 BK_API const char *bk_ws_peer(const bk_ws *ws);
 
 /* Receives the next whole message; bk_msg_kind_get says whether it is text (checked to be UTF-8) or
@@ -69,9 +93,24 @@ BK_API const char *bk_ws_peer(const bk_ws *ws);
  * order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors end the
  * connection, and later calls return them again: -ECONNRESET (it ended without a close frame),
  * -EMSGSIZE (over max_message or max_fragments), -BK_EPROTO, -ENOMEM, -ETIMEDOUT (no close frame
- * within close_timeout of ours).  Where it was the peer's fault, the peer has been told the
- * matching close code.  RFC 6455 sections 5 to 7. */
+ * within close_timeout of ours, or no pong).  Where it was the peer's fault, the peer has been told
+ * the matching close code.  RFC 6455 sections 5 to 7. */
 BK_API int bk_ws_recv(bk_ws *ws, bk_msg **msg);
+
+/* A piece of a message. */
+typedef struct bk_ws_part {
+    bk_span data;
+    enum bk_msg_kind kind; /* of the message, the same in all its parts */
+    bool first, last;      /* the message begins, ends with this part */
+} bk_ws_part;
+
+/* Receives what has come of the next message, for one too large to hold: as much as one read
+ * brought, 64 KiB or less.  Text is checked as it comes; a part may end inside a character.
+ * *part: .data is the connection's, valid until the next receive; empty only in a .last part.
+ * Set max_message for what may be large: it holds here too.
+ * Suspends and returns as bk_ws_recv: 1 for a part.  What a cancelled bk_ws_recv had of a message
+ * comes as its first part; once a part has come, bk_ws_recv is refused (-EINVAL) until the last. */
+BK_API int bk_ws_recv_part(bk_ws *ws, bk_ws_part *part);
 
 /* Sends *msg, by its kind, and empties it.
  * Up to write_buffer bytes are kept unsent; the call suspends beyond that, and for its turn while
@@ -84,6 +123,13 @@ BK_API int bk_ws_send(bk_ws *ws, bk_msg **msg);
 /* The same with bytes of yours. */
 BK_API int bk_ws_send_text(bk_ws *ws, const char *text, size_t len);
 BK_API int bk_ws_send_binary(bk_ws *ws, const void *data, size_t len);
+
+/* Sends a part of a message, as a frame of its own.  Other tasks' messages wait from the .first
+ * part to the .last, pings and closes do not; a part may be empty.  What bk_ws_recv_part gave can
+ * be passed on like this. Returns as bk_ws_send; -EINVAL for parts out of order, or of another kind
+ * than the first. When it fails with -ECANCELED the same part may be sent again, unless some of it
+ * went out: then the connection is broken, and says so (-EPIPE). */
+BK_API int bk_ws_send_part(bk_ws *ws, const bk_ws_part *part);
 
 /* Sends a ping with up to 125 bytes of payload.  Returns as bk_ws_send. */
 BK_API int bk_ws_ping(bk_ws *ws, const void *data, size_t len);

@@ -71,6 +71,7 @@ static int take_close(struct bki_ws_conn *c, struct bki_ws_event *ev)
         if (!bki_utf8_valid(c->ctl + 2, len - 2))
             return bki_ws_fail(c, BAD_TEXT, -BK_EPROTO, "a close reason that is not UTF-8", ev);
         c->reason_len = (uint8_t)(len - 2);
+        c->ctl[len] = '\0';
     }
     c->got_close = true;
     c->close_code = (uint16_t)code;
@@ -154,6 +155,14 @@ static const char *head_fault(const struct bki_ws_conn *c)
     }
 }
 
+/* How long the payload of the message in progress may be: compressed data that does not compress is
+ * longer than what it stands for. */
+static uint64_t longest(const struct bki_ws_conn *c)
+{
+    uint64_t more = c->rsv ? c->max_message / 16 + 1024 : 0;
+    return c->max_message > UINT64_MAX - more ? UINT64_MAX : c->max_message + more;
+}
+
 /* The header is whole: the connection turns to the payload. */
 static int begin_frame(struct bki_ws_conn *c, struct bki_ws_event *ev)
 {
@@ -173,7 +182,7 @@ static int begin_frame(struct bki_ws_conn *c, struct bki_ws_event *ev)
         c->n_frames = 0;
         c->utf8 = (struct bki_utf8){0};
     }
-    if (f->len > c->max_message - c->received)
+    if (f->len > longest(c) - c->received)
         return bki_ws_fail(c, TOO_BIG, -EMSGSIZE, "a message over the size limit", ev);
     if (++c->n_frames > c->max_fragments)
         return bki_ws_fail(c, TOO_BIG, -EMSGSIZE, "a message of too many fragments", ev);

@@ -24,8 +24,9 @@
  * frames.
  *
  * Extensions: set .rsv_allowed after the handshake; the first event of a message then carries the
- * RSV bits of its first frame.  The payload of such a message is given raw, neither checked as
- * UTF-8 nor measured beyond its own length; whoever decodes it passes the result to bki_ws_decoded.
+ * RSV bits of its first frame.  The payload of such a message is given raw, not checked as UTF-8,
+ * and may be longer than max_message by what a compressor adds at worst; whoever decodes it passes
+ * the result to bki_ws_decoded.
  *
  * Bytes out: bki_ws_data_head gives the header of each data frame and the key that its payload must
  * be masked with (bki_ws_mask); bki_ws_control and bki_ws_close_frame give whole frames. */
@@ -95,12 +96,18 @@ struct bki_ws_conn {
 
     /* the peer's close frame */
     uint16_t close_code; /* 1006 until one came, 1005 when it had none */
-    uint8_t reason_len;  /* the reason then lies in ctl + 2 */
+    uint8_t reason_len;  /* the reason lies in ctl + 2, to stay */
 
     char head[BKI_WS_HEAD_MAX];
-    char ctl[BKI_WS_CONTROL_MAX];
+    char ctl[BKI_WS_CONTROL_MAX + 1]; /* a NUL behind the reason */
     char reply[BKI_WS_CONTROL_FRAME_MAX];
 };
+
+/* The reason in the peer's close frame; "" for none, or as long as none came. */
+static inline const char *bki_ws_reason(const struct bki_ws_conn *c)
+{
+    return c->reason_len > 0 ? c->ctl + 2 : "";
+}
 
 /* limits: NULL for the defaults.  keys: where a client takes its masking keys, borrowed; NULL for a
  * server. */

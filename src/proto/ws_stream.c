@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 
 #define DEFAULT_CLOSE_SECONDS 10
-#define LINGER_MS 1000 /* for a peer whose fault ended it, to read why */
+#define LINGER_MS 1000 /* for the peer to end the stream, and to read why we did */
 #define PARTING_MS 10  /* for the last frame of a dropped connection to reach the kernel */
 
 enum { NORMAL = 1000, GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
@@ -13,15 +13,20 @@ enum { NORMAL = 1000, GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
 int bki_ws_stream_new(struct bk_ws **out, bk_stream **stream, enum bki_ws_role role,
                       const bk_ws_opts *opts)
 {
-    struct bk_ws *ws = bki_zalloc(sizeof *ws);
+    size_t keys = role == BKI_WS_CLIENT ? sizeof(struct bki_ws_keys) : 0;
+    int r = bki_ws_zip_check(&opts->deflate);
+    if (r < 0)
+        return r;
+    struct bk_ws *ws = bki_zalloc(sizeof *ws + keys);
     if (!ws)
         return bk_fail(-ENOMEM, "no memory for a WebSocket connection");
     struct bki_ws_limits limits = {.max_message = opts->max_message,
                                    .max_fragments = opts->max_fragments > UINT32_MAX
                                                         ? UINT32_MAX
                                                         : (uint32_t)opts->max_fragments};
-    bki_ws_init(&ws->conn, role, &limits, &ws->keys);
+    bki_ws_init(&ws->conn, role, &limits, keys ? ws->keys : NULL);
     bki_list_init(&ws->send_line);
+    bki_list_init(&ws->parts_line);
     ws->close_timeout =
         opts->close_timeout.ns ? opts->close_timeout : bk_seconds(DEFAULT_CLOSE_SECONDS);
     if (opts->write_buffer)
@@ -34,10 +39,14 @@ int bki_ws_stream_new(struct bk_ws **out, bk_stream **stream, enum bki_ws_role r
 
 int bki_ws_stream_free(struct bk_ws *ws, int r)
 {
+    if (ws->stream)
+        bki_ws_ping_stop(ws);
     r = bk_stream_close(&ws->stream, r);
     bk_msg_free(&ws->part);
+    bki_ws_zip_free(&ws->zip);
     bki_free(ws->target);
     bki_free(ws->protocol);
+    bki_free(ws->extensions);
     bki_free(ws);
     return r;
 }
@@ -54,6 +63,11 @@ const char *bk_ws_protocol(const bk_ws *ws)
     return ws->protocol ? ws->protocol : "";
 }
 
+const char *bk_ws_extensions(const bk_ws *ws)
+{
+    return ws->extensions ? ws->extensions : "";
+}
+
 const char *bk_ws_peer(const bk_ws *ws)
 {
     return bk_stream_peer(ws->stream);
@@ -66,30 +80,39 @@ int bk_ws_close_code(const bk_ws *ws)
 
 const char *bk_ws_close_reason(const bk_ws *ws)
 {
-    return ws->reason;
+    return bki_ws_reason(&ws->conn);
 }
 
 /* ---- Closing ---- */
 
-/* Reads and drops what comes, until the peer ends the stream. */
-static int wait_for_end(struct bk_ws *ws)
+/* Reads and drops what comes, until the peer ends the stream, or a moment has passed. */
+static void wait_for_end(struct bk_ws *ws)
 {
+    bk_timeout *limit = NULL;
     char buf[1024];
     ssize_t n;
+    if (bk_timeout_open(&limit, bk_ms(LINGER_MS)) < 0)
+        return;
     while ((n = bk_stream_read(ws->stream, buf, sizeof buf)) > 0)
         ;
-    return (int)n;
+    bk_timeout_close(&limit, (int)n);
+}
+
+static int drop_messages(struct bk_ws *ws, void *out)
+{
+    struct bki_ws_event dropped;
+    int r;
+    (void)out;
+    do {
+        r = bki_ws_next_data(ws, (struct bki_ws_place){0}, &dropped);
+    } while (r == 1);
+    return r;
 }
 
 static int finish_handshake(struct bk_ws *ws)
 {
     int r = ws->conn.sent_close ? 0 : bki_ws_begin_close(ws, NORMAL, bk_span_of(NULL, 0));
-    while (r >= 0 && !ws->ended) {
-        bk_msg *dropped = NULL;
-        r = bki_ws_receive(ws, &dropped);
-        bk_msg_free(&dropped);
-    }
-    return r;
+    return r < 0 ? r : bki_ws_receive(ws, drop_messages, NULL);
 }
 
 /* The orderly end, deaf to cancels.  The server is who ends the TCP connection (RFC 6455 7.1.1), so
@@ -123,11 +146,8 @@ static int flush_shortly(void *ctx)
  * only our side, and lets the peer end its own. */
 static void linger(struct bk_ws *ws)
 {
-    bk_timeout *limit = NULL;
-    if (bk_timeout_open(&limit, bk_ms(LINGER_MS)) < 0)
-        return;
-    int r = bk_stream_write_eof(ws->stream);
-    bk_timeout_close(&limit, r < 0 ? r : wait_for_end(ws));
+    if (bk_stream_write_eof(ws->stream) == 0)
+        wait_for_end(ws);
 }
 
 static void drop(struct bk_ws *ws, int r)
@@ -152,8 +172,10 @@ int bk_ws_close(bk_ws **wsp, int r)
         return r;
     if (bki_check_task() < 0)
         return -BK_ENOTASK;
-    if (ws->receiving || ws->sending)
+    if (ws->receiving || ws->sending || !bki_list_empty(&ws->parts_line))
         return bk_fail(-EBUSY, "close of a WebSocket that another task is using");
+    if (r >= 0 && ws->send_parts && !ws->ended)
+        r = bk_fail(-BK_EINCOMPLETE, "%s: closed in the middle of a message", bk_ws_peer(ws));
     if (r >= 0 && !(ws->ended && ws->end < 0)) {
         int finished = bk_shield(finish, ws);
         r = finished < 0 ? finished : r;

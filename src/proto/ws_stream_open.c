@@ -54,6 +54,13 @@ static int keep_text(char **out, bk_span text)
     return *out ? 0 : bk_fail(-ENOMEM, "no memory for a WebSocket connection");
 }
 
+static int begin_compression(struct bk_ws *ws, const struct bki_ws_terms *agreed,
+                             const bk_ws_opts *opts)
+{
+    ws->conn.rsv_allowed = BKI_WS_RSV1;
+    return bki_ws_zip_new(&ws->zip, &opts->deflate, agreed);
+}
+
 /* ---- Server ---- */
 
 struct refusal {
@@ -82,12 +89,26 @@ static int refuse(bk_stream *s, int status, const char *why)
     return bk_fail(-BK_EPROTO, "%s: %s (answered %d)", bk_stream_peer(s), why, status);
 }
 
+static int accept_compression(struct bk_ws *ws, const struct bki_http_head *h,
+                              const bk_ws_opts *opts)
+{
+    char answer[BKI_WS_TERMS_TEXT];
+    struct bki_ws_terms wish = bki_ws_zip_wish(&opts->deflate), agreed;
+    if (!opts->deflate.on || !bki_ws_offer_answer(h, &wish, &agreed, answer))
+        return 0;
+    int r = keep_text(&ws->extensions, bk_span_str(answer));
+    return r < 0 ? r : begin_compression(ws, &agreed, opts);
+}
+
 static int respond(struct bk_ws *ws, bk_stream *s, const struct bki_http_head *h, bk_span key,
                    const bk_ws_opts *opts)
 {
     const char *protocol = bki_ws_pick_protocol(h, opts->protocols);
     struct bki_ws_response response = {.key = key, .headers = opts->headers};
     int r = keep_text(&ws->target, bki_http_span(h, h->target));
+    if (r == 0)
+        r = accept_compression(ws, h, opts);
+    response.extensions = bk_span_str(bk_ws_extensions(ws));
     if (r == 0 && protocol) {
         response.protocol = bk_span_str(protocol);
         r = keep_text(&ws->protocol, response.protocol);
@@ -123,6 +144,8 @@ static int accept_stream(struct bk_ws **out, bk_stream **stream, const bk_ws_opt
     if (r < 0)
         return r;
     r = respond(ws, s, &h, offer.key, opts);
+    if (r == 0)
+        r = bki_ws_ping_start(ws, opts);
     if (r < 0) {
         *stream = ws->stream;
         ws->stream = NULL;
@@ -243,8 +266,23 @@ static ssize_t write_request(struct bki_http_writer *w, const void *what)
     return bki_ws_write_request(w, what);
 }
 
+static int learn_compression(struct bk_ws *ws, const struct bki_http_head *h,
+                             const bk_ws_opts *opts, const char *shown)
+{
+    struct bki_ws_terms wish = bki_ws_zip_wish(&opts->deflate), agreed;
+    const char *why = NULL;
+    int r = opts->deflate.on ? bki_ws_offer_judge(h, &wish, &agreed, &why) : 0;
+    if (r < 0)
+        return bk_fail(r, "%s: %s", shown, why);
+    if (r == 0)
+        return 0;
+    ssize_t i = bki_http_find(h, "Sec-WebSocket-Extensions", 0);
+    r = keep_text(&ws->extensions, bki_http_span(h, h->fields[i].value));
+    return r < 0 ? r : begin_compression(ws, &agreed, opts);
+}
+
 static int read_response(struct bk_ws *ws, bk_stream *s, const struct bki_ws_request *request,
-                         const char *shown)
+                         const bk_ws_opts *opts, const char *shown)
 {
     struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
     struct bki_http_head h;
@@ -264,7 +302,8 @@ static int read_response(struct bk_ws *ws, bk_stream *s, const struct bki_ws_req
         return bk_fail(r, "%s: the server answered %d %.*s", shown, h.status, SPAN_ARGS(reason));
     if (r < 0)
         return bk_fail(r, "%s: %s", shown, agreed.why ? agreed.why : "out of memory");
-    if (agreed.protocol.len > 0)
+    r = learn_compression(ws, &h, opts, shown);
+    if (r == 0 && agreed.protocol.len > 0)
         r = keep_text(&ws->protocol, agreed.protocol);
     bk_stream_consume(s, h.len);
     return r;
@@ -273,8 +312,11 @@ static int read_response(struct bk_ws *ws, bk_stream *s, const struct bki_ws_req
 /* Asks for a WebSocket on the stream that ws has. */
 static int shake_hands(struct bk_ws *ws, const struct target *t, const bk_ws_opts *opts)
 {
-    char key[BKI_WS_KEY_LEN + 1];
-    int r = bki_ws_handshake_key(&ws->keys, key);
+    char key[BKI_WS_KEY_LEN + 1], offer[BKI_WS_TERMS_TEXT] = "";
+    struct bki_ws_terms wish = bki_ws_zip_wish(&opts->deflate);
+    if (opts->deflate.on)
+        bki_ws_offer_write(&wish, offer);
+    int r = bki_ws_handshake_key(ws->keys, key);
     if (r < 0)
         return bki_fail_errno(r, "%s: no random key", t->shown);
     struct bki_ws_request request = {
@@ -282,11 +324,12 @@ static int shake_hands(struct bk_ws *ws, const struct target *t, const bk_ws_opt
         .target = bk_span_str(t->path),
         .key = bk_span_str(key),
         .origin = bk_span_str(opts->origin ? opts->origin : ""),
+        .extensions = bk_span_str(offer),
         .protocols = opts->protocols,
         .headers = opts->headers,
     };
     r = send_head(ws->stream, write_request, &request);
-    return r < 0 ? r : read_response(ws, ws->stream, &request, t->shown);
+    return r < 0 ? r : read_response(ws, ws->stream, &request, opts, t->shown);
 }
 
 static int connect_target(bk_ws **out, const struct target *t, const bk_ws_opts *opts)
@@ -305,6 +348,8 @@ static int connect_target(bk_ws **out, const struct target *t, const bk_ws_opts 
     if (r < 0)
         return bk_stream_close(&s, r);
     r = shake_hands(ws, t, opts);
+    if (r == 0)
+        r = bki_ws_ping_start(ws, opts);
     if (r < 0)
         return bki_ws_stream_free(ws, r);
     *out = ws;

@@ -1,19 +1,107 @@
 /* SPDX-License-Identifier: MIT
  * Receiving from a WebSocket: whole messages out of what one read brought, or built in place. */
-#include "proto/ws_stream.h"
-
+#include "base/alloc.h"
 #include "base/msg_internal.h"
+#include "proto/ws_stream.h"
+#include "rt/timeout.h"
 
 /* What is left of a frame is read straight into the message from this size on. */
 #define DIRECT_SIZE ((size_t)16 * 1024)
+#define FIRST_INFLATED ((size_t)256) /* room for what a compressed message may become, at least */
 
-enum { CONTINUE = 2 }; /* besides bki_ws_receive's results: no message yet */
+enum { CONTINUE = 2 }; /* besides a receive call's results: nothing to return yet */
 
-static int end_with(struct bk_ws *ws, int r)
+/* ---- The end ---- */
+
+int bki_ws_end(struct bk_ws *ws, int r)
 {
     ws->ended = true;
     ws->end = r;
     bk_msg_free(&ws->part);
+    bki_ws_ping_stop(ws);
+    bki_grant_all(&ws->parts_line, 0);
+    return r;
+}
+
+int bki_ws_end_failed(struct bk_ws *ws, unsigned code, int r, const char *detail)
+{
+    struct bki_ws_event fail;
+    bki_ws_fail(&ws->conn, code, r, detail, &fail);
+    bki_ws_reply(ws, fail.reply);
+    return bki_ws_end(ws, bk_fail(r, "%s: %s", bk_ws_peer(ws), detail));
+}
+
+static int input_ended(struct bk_ws *ws, int r)
+{
+    if (r == -ECANCELED || r == -ENOMEM)
+        return r;
+    if (ws->ping.gave_up)
+        return bki_ws_end(ws, bk_fail(-ETIMEDOUT, "%s: no pong in time", bk_ws_peer(ws)));
+    if (r == 0) {
+        r = bki_ws_eof(&ws->conn);
+        bk_fail(r, "%s: the connection ended without a close frame", bk_ws_peer(ws));
+    }
+    return bki_ws_end(ws, r);
+}
+
+/* ---- Events ---- */
+
+static int take_event(struct bk_ws *ws, const struct bki_ws_event *ev)
+{
+    if (__builtin_expect(ev->type == BKI_WS_DATA, 1))
+        return 1;
+    if (ev->reply.len > 0)
+        bki_ws_reply(ws, ev->reply);
+    switch (ev->type) {
+    case BKI_WS_PONG:
+        bki_ws_ping_answered(ws, ev->payload);
+        return CONTINUE;
+    case BKI_WS_CLOSE:
+        return bki_ws_end(ws, 0);
+    case BKI_WS_FAIL:
+        return bki_ws_end(ws, bk_fail(ws->conn.result, "%s: %s", bk_ws_peer(ws), ev->detail));
+    default:
+        return CONTINUE;
+    }
+}
+
+static int next_event(struct bk_ws *ws, char *in, size_t len, size_t *used, struct bki_ws_event *ev)
+{
+    return bki_ws_next(&ws->conn, in, len, used, ev) == 0 ? CONTINUE : take_event(ws, ev);
+}
+
+/* The rest of a long frame, straight to its place. */
+static int read_in_place(struct bk_ws *ws, char *place, size_t left, struct bki_ws_event *ev)
+{
+    size_t used;
+    ssize_t n = bki_stream_recv_past(ws->stream, place, left);
+    return n <= 0 ? input_ended(ws, (int)n) : next_event(ws, place, (size_t)n, &used, ev);
+}
+
+static int read_more(struct bk_ws *ws)
+{
+    int r = bki_stream_fill(ws->stream, 1);
+    return r <= 0 ? input_ended(ws, r) : CONTINUE;
+}
+
+int bki_ws_next_data(struct bk_ws *ws, struct bki_ws_place place, struct bki_ws_event *ev)
+{
+    struct bki_buf *in = &ws->stream->in;
+    int r = CONTINUE;
+    while (r == CONTINUE) {
+        size_t used, len = bki_buf_len(in);
+        if (len > 0) {
+            r = next_event(ws, bki_buf_start(in), len, &used, ev);
+            bki_buf_consume(in, used); /* what ev shows stays there until the next fill */
+            continue;
+        }
+        uint64_t left = bki_ws_frame_left(&ws->conn);
+        if (left >= DIRECT_SIZE && left <= place.room)
+            r = read_in_place(ws, place.at, (size_t)left, ev);
+        else
+            r = read_more(ws);
+        ws->ping.heard = true;
+    }
     return r;
 }
 
@@ -36,12 +124,18 @@ static int grow_part(struct bk_ws *ws, size_t more)
     return 0;
 }
 
+static struct bki_ws_place place_in_part(const struct bk_ws *ws)
+{
+    if (!ws->part)
+        return (struct bki_ws_place){0};
+    return (struct bki_ws_place){bk_msg_data(ws->part) + ws->part_len,
+                                 bk_msg_len(ws->part) - ws->part_len};
+}
+
 /* Adds a piece; one that was read straight to its place is there already. */
 static int add_piece(struct bk_ws *ws, const struct bki_ws_event *ev)
 {
-    if (ev->first)
-        ws->part_len = 0;
-    bool in_place = ws->part && ev->payload.data == bk_msg_data(ws->part) + ws->part_len;
+    bool in_place = ws->part && ev->payload.data == place_in_part(ws).at;
     /* The frame's announced rest is within max_message. */
     int r = in_place ? 0 : grow_part(ws, ev->payload.len + (size_t)ev->more);
     if (r < 0)
@@ -52,135 +146,123 @@ static int add_piece(struct bk_ws *ws, const struct bki_ws_event *ev)
     return 0;
 }
 
-static int take_data(struct bk_ws *ws, const struct bki_ws_event *ev, bk_msg **msg)
+/* Adds what a compressed piece stands for; a byte more than is allowed is enough to see that it is
+ * too much. */
+static int add_inflated(struct bk_ws *ws, const struct bki_ws_event *ev)
 {
-    int r;
-    if (ev->first && ev->last) {
-        r = bk_msg_copy(msg, ev->payload.data, ev->payload.len);
-    } else {
-        r = add_piece(ws, ev);
-        if (r == 0 && !ev->last)
-            return CONTINUE;
-        if (r == 0) {
-            bk_msg_truncate(ws->part, ws->part_len);
-            *msg = ws->part;
-            ws->part = NULL;
-        }
-    }
-    if (r == 0) {
-        bk_msg_kind_set(*msg, ev->kind == BKI_WS_TEXT ? BK_TEXT : BK_BINARY);
-        return 1;
-    }
-    /* Its bytes are gone from the stream, so the connection cannot go on. */
-    struct bki_ws_event fail;
-    bki_ws_fail(&ws->conn, 1011, r, "out of memory", &fail);
-    bki_ws_reply(ws, fail.type, fail.reply);
-    return end_with(ws, bk_fail(r, "%s: no memory for a message", bk_ws_peer(ws)));
+    bk_span in = ev->payload;
+    struct bki_ws_place place;
+    size_t made;
+    do {
+        uint64_t allowed = ws->conn.max_message - ws->part_len;
+        size_t want = in.len * 2 > FIRST_INFLATED ? in.len * 2 : FIRST_INFLATED;
+        int r = grow_part(ws, want <= allowed ? want : (size_t)allowed + 1);
+        if (r < 0)
+            return r;
+        place = place_in_part(ws);
+        if (place.room > allowed)
+            place.room = (size_t)allowed + 1;
+        r = bki_ws_zip_inflate(ws, ev->kind, &in, ev->last, place.at, place.room, &made);
+        if (r < 0)
+            return r;
+        ws->part_len += made;
+    } while (made == place.room);
+    return 0;
 }
 
-/* ---- Events ---- */
-
-static int take_event(struct bk_ws *ws, const struct bki_ws_event *ev, bk_msg **msg)
+static int take_piece(struct bk_ws *ws, const struct bki_ws_event *ev, bk_msg **msg)
 {
-    if (__builtin_expect(ev->type == BKI_WS_DATA, 1))
-        return take_data(ws, ev, msg);
-    if (ev->reply.len > 0)
-        bki_ws_reply(ws, ev->type, ev->reply);
-    switch (ev->type) {
-    case BKI_WS_CLOSE:
-        memcpy(ws->reason, ev->payload.data, ev->payload.len);
-        ws->reason[ev->payload.len] = '\0';
-        return end_with(ws, 0);
-    case BKI_WS_FAIL:
-        bk_fail(ws->conn.result, "%s: %s", bk_ws_peer(ws), ev->detail);
-        return end_with(ws, ws->conn.result);
-    default:
-        return CONTINUE;
-    }
+    if (ev->first)
+        ws->part_len = 0;
+    int r = ev->rsv ? add_inflated(ws, ev) : add_piece(ws, ev);
+    if (r < 0 || !ev->last)
+        return r < 0 ? r : CONTINUE;
+    bk_msg_truncate(ws->part, ws->part_len);
+    *msg = ws->part;
+    ws->part = NULL;
+    return 1;
 }
 
-/* Takes events out of in[0..len) until a message is whole; *used says how far it came. */
-static int take_events(struct bk_ws *ws, char *in, size_t len, size_t *used, bk_msg **msg)
+static int receive_whole(struct bk_ws *ws, void *out)
 {
-    size_t at = 0;
+    bk_msg **msg = out;
+    struct bki_ws_event ev;
     int r = CONTINUE;
-    while (r == CONTINUE && at < len) {
-        struct bki_ws_event ev;
-        size_t n;
-        int got = bki_ws_next(&ws->conn, in + at, len - at, &n, &ev);
-        at += n;
-        r = got == 0 ? CONTINUE : take_event(ws, &ev, msg);
+    if (ws->mode == BKI_WS_PARTS)
+        return bk_fail(-EINVAL, "the rest of this message comes by bk_ws_recv_part");
+    while (r == CONTINUE) {
+        /* Compressed bytes have no place in the message. */
+        struct bki_ws_place none = {0}, place = ws->conn.rsv ? none : place_in_part(ws);
+        r = bki_ws_next_data(ws, place, &ev);
+        if (r != 1)
+            return r;
+        bool whole = ev.first && ev.last && !ev.rsv;
+        r = whole ? bk_msg_copy(msg, ev.payload.data, ev.payload.len) : take_piece(ws, &ev, msg);
+        if (whole && r == 0)
+            r = 1;
     }
-    *used = at;
+    if (r == 1)
+        bk_msg_kind_set(*msg, ev.kind == BKI_WS_TEXT ? BK_TEXT : BK_BINARY);
+    else if (!ws->ended) /* its bytes are gone from the stream, so the connection cannot go on */
+        r = bki_ws_end_failed(ws, 1011, r, "out of memory");
     return r;
 }
 
-/* ---- Input ---- */
+/* ---- The calls ---- */
 
-static int input_ended(struct bk_ws *ws, int r)
-{
-    if (r == -ECANCELED || r == -ENOMEM)
-        return r;
-    if (r == 0) {
-        r = bki_ws_eof(&ws->conn);
-        bk_fail(r, "%s: the connection ended without a close frame", bk_ws_peer(ws));
-    }
-    return end_with(ws, r);
-}
+typedef int receive_fn(struct bk_ws *ws, void *out);
 
-/* A large frame's rest goes straight to its place in the message. */
-static int read_in_place(struct bk_ws *ws, size_t left, bk_msg **msg)
+static int receive_as_reader(struct bk_ws *ws, receive_fn *body, void *out)
 {
-    char *place = bk_msg_data(ws->part) + ws->part_len;
-    size_t used;
-    ssize_t n = bki_stream_recv_past(ws->stream, place, left);
-    return n <= 0 ? input_ended(ws, (int)n) : take_events(ws, place, (size_t)n, &used, msg);
-}
-
-static int read_more(struct bk_ws *ws, bk_msg **msg)
-{
-    uint64_t left = ws->part && ws->part_len > 0 ? bki_ws_frame_left(&ws->conn) : 0;
-    if (left >= DIRECT_SIZE && left <= bk_msg_len(ws->part) - ws->part_len)
-        return read_in_place(ws, (size_t)left, msg);
-    int r = bki_stream_fill(ws->stream, 1);
-    return r <= 0 ? input_ended(ws, r) : CONTINUE;
-}
-
-int bki_ws_receive(struct bk_ws *ws, bk_msg **msg)
-{
-    struct bki_buf *in = &ws->stream->in;
     int r = bki_stream_begin_read(ws->stream);
     if (r < 0)
         return r;
-    r = CONTINUE;
-    while (r == CONTINUE) {
-        size_t used, len = bki_buf_len(in);
-        if (len == 0) {
-            r = read_more(ws, msg);
-            continue;
-        }
-        r = take_events(ws, bki_buf_start(in), len, &used, msg);
-        bki_buf_consume(in, used);
-    }
+    r = body(ws, out);
     ws->stream->reading = false;
     return r;
 }
 
 /* After our close frame, the peer's is due within close_timeout. */
-static int receive_the_close(struct bk_ws *ws, bk_msg **msg)
+static int receive_the_close(struct bk_ws *ws, receive_fn *body, void *out)
 {
-    bk_timeout *limit = NULL;
-    int r = bk_timeout_open_at(&limit, ws->close_deadline);
+    struct bk_timeout limit;
+    int r = bki_timeout_start(&limit, ws->close_deadline.ns);
     if (r < 0)
         return r;
-    r = bk_timeout_close(&limit, bki_ws_receive(ws, msg));
-    if (r == -ETIMEDOUT)
-        end_with(ws, bk_fail(r, "%s: no close frame within close_timeout", bk_ws_peer(ws)));
+    r = bki_timeout_end(&limit, receive_as_reader(ws, body, out));
+    if (r == -ETIMEDOUT && !ws->ended)
+        bki_ws_end(ws, bk_fail(r, "%s: no close frame within close_timeout", bk_ws_peer(ws)));
+    return r;
+}
+
+/* What the last part was handed out from is not needed any more. */
+static void drop_handed_out(struct bk_ws *ws)
+{
+    if (ws->mode == BKI_WS_PARTS) {
+        bk_msg_free(&ws->part);
+    } else if (ws->zip && ws->zip->piece) {
+        bki_free(ws->zip->piece);
+        ws->zip->piece = NULL;
+    }
+}
+
+int bki_ws_receive(struct bk_ws *ws, receive_fn *body, void *out)
+{
+    if (ws->receiving)
+        return bk_fail(-EBUSY, "another task receives from this WebSocket");
+    drop_handed_out(ws);
+    if (ws->ended)
+        return ws->end;
+    ws->receiving = true;
+    int r = __builtin_expect(ws->conn.sent_close, 0) ? receive_the_close(ws, body, out)
+                                                     : receive_as_reader(ws, body, out);
+    ws->receiving = false;
     return r;
 }
 
 /* Most calls: the next message lies in the in-buffer, one frame, small enough to be worth copying
- * in one go with the checks.  Anything else, and anything wrong, is left as it was. */
+ * in one go with the checks.  Anything else, and anything wrong, is left as it was.  (While another
+ * task waits in a receive call the buffer is empty.) */
 static inline bool take_small(struct bk_ws *ws, bk_msg **msg)
 {
     struct bki_buf *in = &ws->stream->in;
@@ -204,22 +286,9 @@ static inline bool take_small(struct bk_ws *ws, bk_msg **msg)
     return true;
 }
 
-static __attribute__((noinline)) int receive_slowly(struct bk_ws *ws, bk_msg **msg)
-{
-    if (ws->receiving)
-        return bk_fail(-EBUSY, "another task receives from this WebSocket");
-    if (ws->ended)
-        return ws->end;
-    ws->receiving = true;
-    int r = __builtin_expect(ws->conn.sent_close, 0) ? receive_the_close(ws, msg)
-                                                     : bki_ws_receive(ws, msg);
-    ws->receiving = false;
-    return r;
-}
-
 int bk_ws_recv(bk_ws *ws, bk_msg **msg)
 {
-    if (__builtin_expect(!ws->receiving && !ws->conn.sent_close && take_small(ws, msg), 1))
+    if (__builtin_expect(ws->mode == BKI_WS_WHOLE && take_small(ws, msg), 1))
         return 1;
-    return receive_slowly(ws, msg);
+    return bki_ws_receive(ws, receive_whole, msg);
 }

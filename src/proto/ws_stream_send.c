@@ -19,7 +19,7 @@ static const struct bki_wait_kind wait_turn = {.what = "turn to send", .describe
 
 /* ---- Taking turns ---- */
 
-static int begin_send(struct bk_ws *ws)
+int bki_ws_begin_send(struct bk_ws *ws)
 {
     struct bki_waiter w;
     int r = bki_check_cancel();
@@ -31,36 +31,58 @@ static int begin_send(struct bk_ws *ws)
     return 0;
 }
 
-static void push_owed(struct bk_ws *ws, struct bki_ws_owed *owed)
+static void push_owed(struct bk_ws *ws)
 {
-    if (owed->len > 0)
-        bki_stream_push(ws->stream, owed->bytes, owed->len);
-    owed->len = 0;
+    if (ws->owed > 0)
+        bki_stream_push(ws->stream, ws->conn.reply, ws->owed);
+    ws->owed = 0;
+    if (ws->ping.owed)
+        bki_ws_ping_push(ws);
 }
 
-static void end_send(struct bk_ws *ws)
+void bki_ws_end_send(struct bk_ws *ws)
 {
-    push_owed(ws, &ws->pong);
-    push_owed(ws, &ws->close);
+    push_owed(ws);
     if (!bki_grant_first(&ws->send_line, 0))
         ws->sending = false;
 }
 
-void bki_ws_reply(struct bk_ws *ws, int event_type, bk_span reply)
+/* Only the last reply is kept: of several pongs it is the one due (RFC 6455 5.5.3), and a close is
+ * the last there is. */
+void bki_ws_reply(struct bk_ws *ws, bk_span reply)
 {
-    struct bki_ws_owed *owed = event_type == BKI_WS_PING ? &ws->pong : &ws->close;
-    memcpy(owed->bytes, reply.data, reply.len);
-    owed->len = (uint8_t)reply.len;
+    ws->owed = (uint8_t)reply.len;
     if (ws->sending)
-        return; /* end_send will */
+        return; /* bki_ws_end_send will */
     /* A peer that pings and does not read gets no more than this; the next event tries again. */
-    if (owed == &ws->pong && bk_stream_unsent(ws->stream) > ws->stream->write_buffer + REPLY_SLACK)
+    bool pong = !ws->conn.sent_close;
+    if (pong && bk_stream_unsent(ws->stream) > ws->stream->write_buffer + REPLY_SLACK)
         return;
-    push_owed(ws, &ws->pong);
-    push_owed(ws, &ws->close);
+    push_owed(ws);
 }
 
-/* ---- Messages ---- */
+static bool is_closed(const struct bk_ws *ws)
+{
+    return ws->conn.sent_close || ws->conn.got_close || ws->stream->write_error;
+}
+
+/* The right to send a message's first frame: also waits for the end of another's parts. */
+static int begin_message(struct bk_ws *ws)
+{
+    int r = bki_ws_begin_send(ws);
+    while (r == 0 && ws->send_parts && !is_closed(ws)) {
+        struct bki_waiter w;
+        bki_ws_end_send(ws);
+        if (ws->parts_task == bki_self())
+            return bk_fail(-EINVAL, "the message begun by bk_ws_send_part has no end yet");
+        r = bki_wait(&ws->parts_line, &w, &wait_turn, ws);
+        if (r == 0)
+            r = bki_ws_begin_send(ws);
+    }
+    return r;
+}
+
+/* ---- Frames ---- */
 
 static int send_small(struct bk_ws *ws, const struct bki_ws_head *head, bk_span payload,
                       size_t *taken)
@@ -89,7 +111,6 @@ static int send_large_masked(struct bk_ws *ws, const struct bki_ws_head *head, b
     if (!chunk)
         return bk_fail(-ENOMEM, "no memory to mask a message");
     int r = 0;
-    *taken = 0;
     for (size_t at = 0; at < payload.len && r == 0;) {
         size_t n = payload.len - at < MASK_CHUNK ? payload.len - at : MASK_CHUNK, part;
         bki_ws_mask(chunk, payload.data + at, n, head->key, at);
@@ -108,22 +129,47 @@ static int closed_already(const struct bk_ws *ws)
     return bk_fail(-BK_ECLOSED, "%s: send after a close frame", bk_ws_peer(ws));
 }
 
-/* *broken: part of the message went out, and no more will. */
-static int send_in_turn(struct bk_ws *ws, int kind, bk_span payload, bool *broken)
+static int make_head(struct bk_ws *ws, const struct bki_ws_out *f, struct bki_ws_head *head)
 {
-    struct bki_ws_head head;
-    size_t taken = 0;
-    int r = bki_ws_data_head(&ws->conn, &head, kind, 0, true, true, payload.len);
+    int r = bki_ws_data_head(&ws->conn, head, f->kind, f->rsv, f->first, f->last, f->payload.len);
     if (r == -BK_ECLOSED)
         return closed_already(ws);
+    if (r == -EINVAL)
+        return bk_fail(r, "a part of a message that is out of order, or of another kind");
+    return r < 0 ? bki_fail_errno(r, "%s: no masking key", bk_ws_peer(ws)) : 0;
+}
+
+int bki_ws_send_frame(struct bk_ws *ws, const struct bki_ws_out *f, size_t *taken)
+{
+    struct bki_ws_head head;
+    uint8_t kind_before = ws->conn.out_kind;
+    *taken = 0;
+    int r = make_head(ws, f, &head);
     if (r < 0)
-        return bki_fail_errno(r, "%s: no masking key", bk_ws_peer(ws));
-    if (payload.len <= SMALL_MESSAGE)
-        r = send_small(ws, &head, payload, &taken);
+        return r;
+    if (head.masked && f->scratch) {
+        char *bytes = (char *)(uintptr_t)f->payload.data;
+        bki_ws_mask(bytes, bytes, f->payload.len, head.key, 0);
+        head.masked = false;
+    }
+    if (f->payload.len <= SMALL_MESSAGE)
+        r = send_small(ws, &head, f->payload, taken);
     else if (!head.masked)
-        r = send_large(ws, &head, payload, &taken);
+        r = send_large(ws, &head, f->payload, taken);
     else
-        r = send_large_masked(ws, &head, payload, &taken);
+        r = send_large_masked(ws, &head, f->payload, taken);
+    if (r < 0 && *taken == 0)
+        ws->conn.out_kind = kind_before;
+    return r;
+}
+
+/* ---- Messages ---- */
+
+/* *broken: part of it went out, and no more will. */
+static int send_in_turn(struct bk_ws *ws, const struct bki_ws_out *out, bool zipped, bool *broken)
+{
+    size_t taken;
+    int r = zipped ? bki_ws_zip_send(ws, out, &taken) : bki_ws_send_frame(ws, out, &taken);
     *broken = r < 0 && taken > 0;
     /* A chunk may have gone out whole before the next was cancelled. */
     if (*broken && !ws->stream->write_error)
@@ -131,23 +177,29 @@ static int send_in_turn(struct bk_ws *ws, int kind, bk_span payload, bool *broke
     return r;
 }
 
-static int send_message(struct bk_ws *ws, int kind, bk_span payload, bool *broken)
+static bool is_worth_compressing(const struct bk_ws *ws, size_t len)
 {
+    return ws->zip && len >= ws->zip->min_size;
+}
+
+static int send_message(struct bk_ws *ws, uint8_t kind, bk_span payload, bool *broken)
+{
+    struct bki_ws_out out = {.payload = payload, .kind = kind, .first = true, .last = true};
     *broken = false;
     if (kind == BKI_WS_TEXT && !bki_utf8_valid(payload.data, payload.len))
         return bk_fail(-EINVAL, "a text message that is not UTF-8: send it as binary");
-    int r = begin_send(ws);
+    int r = begin_message(ws);
     if (r < 0)
         return r;
-    r = send_in_turn(ws, kind, payload, broken);
-    end_send(ws);
+    r = send_in_turn(ws, &out, is_worth_compressing(ws, payload.len), broken);
+    bki_ws_end_send(ws);
     return r;
 }
 
 int bk_ws_send(bk_ws *ws, bk_msg **msg)
 {
     bool broken;
-    int kind = bk_msg_kind_get(*msg) == BK_TEXT ? BKI_WS_TEXT : BKI_WS_BINARY;
+    uint8_t kind = bk_msg_kind_get(*msg) == BK_TEXT ? BKI_WS_TEXT : BKI_WS_BINARY;
     int r = send_message(ws, kind, bk_msg_span(*msg), &broken);
     if (r == 0 || broken)
         bk_msg_free(msg);
@@ -166,6 +218,54 @@ int bk_ws_send_binary(bk_ws *ws, const void *data, size_t len)
     return send_message(ws, BKI_WS_BINARY, bk_span_of(data, len), &broken);
 }
 
+/* ---- Parts of messages ---- */
+
+static void end_parts(struct bk_ws *ws)
+{
+    ws->send_parts = false;
+    ws->parts_task = NULL;
+    bki_grant_all(&ws->parts_line, 0);
+}
+
+static int send_part_in_turn(struct bk_ws *ws, const struct bki_ws_out *out)
+{
+    bool broken;
+    if (out->first)
+        ws->parts_zipped = is_worth_compressing(ws, out->last ? out->payload.len : SIZE_MAX);
+    else if (!ws->send_parts)
+        return bk_fail(-EINVAL, "there is no message that this part continues");
+    int r = send_in_turn(ws, out, ws->parts_zipped, &broken);
+    if (ws->stream->write_error || (r == 0 && out->last)) {
+        end_parts(ws);
+    } else if (r == 0 && out->first) {
+        ws->send_parts = true;
+        ws->parts_task = bki_self();
+    }
+    return r;
+}
+
+int bk_ws_send_part(bk_ws *ws, const bk_ws_part *part)
+{
+    struct bki_ws_out out = {.payload = part->data,
+                             .kind = part->kind == BK_TEXT ? BKI_WS_TEXT : BKI_WS_BINARY,
+                             .first = part->first,
+                             .last = part->last};
+    struct bki_utf8 utf8 = {0};
+    if (!part->first)
+        utf8 = ws->part_utf8;
+    if (part->kind == BK_TEXT && (!bki_utf8_feed(&utf8, part->data.data, part->data.len) ||
+                                  (part->last && !bki_utf8_complete(&utf8))))
+        return bk_fail(-EINVAL, "a text message that is not UTF-8: send it as binary");
+    int r = part->first ? begin_message(ws) : bki_ws_begin_send(ws);
+    if (r < 0)
+        return r;
+    r = send_part_in_turn(ws, &out);
+    if (r == 0)
+        ws->part_utf8 = utf8;
+    bki_ws_end_send(ws);
+    return r;
+}
+
 /* ---- Control frames ---- */
 
 int bk_ws_ping(bk_ws *ws, const void *data, size_t len)
@@ -173,7 +273,7 @@ int bk_ws_ping(bk_ws *ws, const void *data, size_t len)
     char frame[BKI_WS_CONTROL_FRAME_MAX];
     if (len > BKI_WS_CONTROL_MAX)
         return bk_fail(-EINVAL, "a ping has at most %u bytes, not %zu", BKI_WS_CONTROL_MAX, len);
-    int r = begin_send(ws);
+    int r = bki_ws_begin_send(ws);
     if (r < 0)
         return r;
     ssize_t n = bki_ws_control(&ws->conn, BKI_WS_OP_PING, bk_span_of(data, len), frame);
@@ -181,14 +281,14 @@ int bk_ws_ping(bk_ws *ws, const void *data, size_t len)
         r = bk_stream_write(ws->stream, frame, (size_t)n);
     else
         r = n == -BK_ECLOSED ? closed_already(ws) : (int)n;
-    end_send(ws);
+    bki_ws_end_send(ws);
     return r;
 }
 
 int bki_ws_begin_close(struct bk_ws *ws, unsigned code, bk_span reason)
 {
     char frame[BKI_WS_CONTROL_FRAME_MAX];
-    int r = begin_send(ws);
+    int r = bki_ws_begin_send(ws);
     if (r < 0)
         return r;
     ssize_t n = bki_ws_close_frame(&ws->conn, code, reason, frame);
@@ -198,7 +298,8 @@ int bki_ws_begin_close(struct bk_ws *ws, unsigned code, bk_span reason)
         r = bki_stream_push(ws->stream, frame, (size_t)n);
     else
         r = n == -BK_ECLOSED ? closed_already(ws) : (int)n;
-    end_send(ws);
+    bki_ws_end_send(ws);
+    bki_grant_all(&ws->parts_line, 0);
     return r;
 }
 

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ * Receiving a WebSocket message in parts, as they come. */
+#include "base/alloc.h"
+#include "proto/ws_stream.h"
+
+#define PIECE ((size_t)16 * 1024) /* most that is inflated at a time */
+
+static int give(struct bk_ws *ws, bk_ws_part *part, bk_span data, int kind, bool last)
+{
+    *part = (bk_ws_part){
+        .data = data,
+        .kind = kind == BKI_WS_TEXT ? BK_TEXT : BK_BINARY,
+        .first = ws->mode == BKI_WS_WHOLE,
+        .last = last,
+    };
+    ws->mode = last ? BKI_WS_WHOLE : BKI_WS_PARTS;
+    return 1;
+}
+
+/* A compressed piece has come. */
+static int keep_compressed(struct bk_ws *ws, const struct bki_ws_event *ev)
+{
+    struct bki_ws_zip *zip = ws->zip;
+    if (!zip->piece)
+        zip->piece = bki_alloc(PIECE);
+    if (!zip->piece)
+        return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
+    zip->rest = ev->payload;
+    zip->rest_last = ev->last;
+    zip->kind = ev->kind;
+    zip->more = true;
+    return 0;
+}
+
+/* 1 for a part; 0: more input is needed. */
+static int give_inflated(struct bk_ws *ws, bk_ws_part *part)
+{
+    struct bki_ws_zip *zip = ws->zip;
+    size_t made;
+    int r = bki_ws_zip_inflate(ws, zip->kind, &zip->rest, zip->rest_last, zip->piece, PIECE, &made);
+    if (r < 0)
+        return r;
+    zip->more = made == PIECE;
+    bool last = zip->rest_last && !zip->more;
+    return made > 0 || last ? give(ws, part, bk_span_of(zip->piece, made), zip->kind, last) : 0;
+}
+
+static int receive_part(struct bk_ws *ws, void *out)
+{
+    bk_ws_part *part = out;
+    struct bki_ws_event ev;
+    if (ws->mode == BKI_WS_WHOLE && ws->part && ws->part_len > 0)
+        return give(ws, part, bk_span_of(bk_msg_data(ws->part), ws->part_len), ws->conn.kind,
+                    false);
+    bk_msg_free(&ws->part);
+    for (;;) {
+        int r = ws->zip && ws->zip->more ? give_inflated(ws, part) : 0;
+        if (r == 0) {
+            r = bki_ws_next_data(ws, (struct bki_ws_place){0}, &ev);
+            if (r != 1)
+                return r;
+            if (!ev.rsv)
+                return give(ws, part, ev.payload, ev.kind, ev.last);
+            r = keep_compressed(ws, &ev);
+        }
+        if (r != 0)
+            return r;
+    }
+}
+
+int bk_ws_recv_part(bk_ws *ws, bk_ws_part *part)
+{
+    return bki_ws_receive(ws, receive_part, part);
+}
