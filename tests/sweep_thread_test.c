@@ -383,6 +383,110 @@ static void all_visitors_arrive(void *ctx, int result)
         sweep_lost("%d tasks accepted, %d have run", v->n_accepted, v->n_arrived);
 }
 
+/* ---- The outcome of a task, from another loop and from the same ---- */
+
+struct distant {
+    bk_loop *loop; /* a reference */
+    pthread_t thread;
+    bool has_thread;
+    sem_t ready;
+    bk_event *leave; /* of the other loop */
+    int opened;
+    bk_thread_future *future;
+};
+
+static int distant_main(void *ctx)
+{
+    struct distant *d = ctx;
+    d->opened = bk_event_new(&d->leave, "leave");
+    if (d->opened < 0)
+        return d->opened;
+    d->loop = bk_loop_ref(bk_loop_current());
+    sem_post(&d->ready);
+    int r = bk_event_wait(d->leave);
+    bk_event_free(&d->leave);
+    return r;
+}
+
+static void *distant_thread(void *ctx)
+{
+    struct distant *d = ctx;
+    int r = bk_run(distant_main, d, NULL);
+    if (!d->loop) {
+        d->opened = r;
+        sem_post(&d->ready);
+    }
+    return NULL;
+}
+
+static int open_distant(void *ctx)
+{
+    struct distant *d = ctx;
+    sem_init(&d->ready, 0, 0);
+    d->has_thread = pthread_create(&d->thread, NULL, distant_thread, d) == 0;
+    if (!d->has_thread)
+        return -EAGAIN;
+    while (sem_wait(&d->ready) < 0)
+        ;
+    return d->opened;
+}
+
+static int open_same(void *ctx)
+{
+    struct distant *d = ctx;
+    sem_init(&d->ready, 0, 0);
+    d->loop = bk_loop_ref(bk_loop_current());
+    return 0;
+}
+
+static int leave(void *ctx)
+{
+    return bk_event_set(((struct distant *)ctx)->leave);
+}
+
+static void close_distant(void *ctx)
+{
+    struct distant *d = ctx;
+    while (d->has_thread && d->loop && bk_call_soon_threadsafe(d->loop, leave, d) == -ENOMEM)
+        ;
+    if (d->has_thread)
+        pthread_join(d->thread, NULL);
+    bk_thread_future_free(&d->future);
+    bk_loop_free(&d->loop);
+    sem_destroy(&d->ready);
+}
+
+static int work_distantly(void *ctx)
+{
+    (void)ctx;
+    int r = 0;
+    for (int i = 0; r == 0 && i < 4; i++)
+        r = bk_yield();
+    return r < 0 ? r : 3;
+}
+
+static int wait_for_the_distant(void *ctx)
+{
+    struct distant *d = ctx;
+    int result = 0, r = bk_go_threadsafe_future(d->loop, &d->future, work_distantly, d);
+    if (r == 0)
+        r = bk_thread_future_wait(d->future, bk_forever(), &result);
+    return r < 0 ? r : result;
+}
+
+/* Whatever struck the one who waited, the task itself ends as it would have. */
+static void the_distant_ends(void *ctx, int result)
+{
+    struct distant *d = ctx;
+    (void)result;
+    int r = 0, ended = 0;
+    if (d->future)
+        while ((r = bk_thread_future_wait(d->future, bk_forever(), &ended)) == -ENOMEM)
+            ;
+    if (d->future && (r < 0 || (ended != 3 && !sweep_excused())))
+        sweep_lost("waiting for it says %d, it ended with %d", r, ended);
+}
+
 /* ---- Signals ---- */
 
 struct bell {
@@ -431,6 +535,7 @@ static void the_bell_is_heard(void *ctx, int result)
 }
 
 #define JOB .state_size = sizeof(struct job), .open = open_job, .close = close_job
+#define DISTANT .state_size = sizeof(struct distant), .close = close_distant
 #define WIRE .state_size = sizeof(struct wire), .close = close_wire
 
 static const struct sweep_scenario scenarios[] = {
@@ -451,6 +556,10 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "tasks from a thread", .state_size = sizeof(struct visitors), .open = open_visitors,
      .close = close_visitors, .subject = receive_visitors, .helpers = {invite_slowly},
      .check = all_visitors_arrive},
+    {.name = "task of another loop", DISTANT, .open = open_distant,
+     .subject = wait_for_the_distant, .want = 3, .check = the_distant_ends},
+    {.name = "task of the same loop", DISTANT, .open = open_same,
+     .subject = wait_for_the_distant, .want = 3, .check = the_distant_ends},
     {.name = "signal", .state_size = sizeof(struct bell), .open = open_bell, .close = close_bell,
      .subject = listen_to_the_bell, .helpers = {ring}, .want = 1, .check = the_bell_is_heard},
 };

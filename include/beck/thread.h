@@ -32,5 +32,32 @@ BK_API int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts);
  * not run); -ENOMEM. */
 BK_API int bk_go_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx);
 
+/* ---- The outcome of such a task, for other threads ---- */
+
+/* Any thread may use one, several at once, too, until it is freed. */
+typedef struct bk_thread_future bk_thread_future;
+
+/* bk_go_threadsafe with something to wait for: fills *out (bk_thread_future_free it).  That fn
+ * could not be started after all, or was cancelled before its first step, is then its result.
+ * Returns 0, -BK_ECLOSED or -ENOMEM.  asyncio: run_coroutine_threadsafe. */
+BK_API int bk_go_threadsafe_future(bk_loop *loop, bk_thread_future **out, bk_fn *fn, void *ctx);
+
+/* Waits until the task has ended, limit at most (bk_forever() for none; zero or less only looks): a
+ * thread without a loop blocks, a task of any loop suspends.
+ * Returns 0, *result is the task's (NULL to drop it) and bk_errmsg the detail of its failure;
+ * -ETIMEDOUT: the task goes on; -ECANCELED: the calling task was cancelled, the other one goes on;
+ * -EDEADLK in the task itself; -BK_ENOTASK in a call of a loop; -ENOMEM. */
+BK_API int bk_thread_future_wait(bk_thread_future *future, bk_duration limit, int *result);
+
+/* Asks the task to stop, as bk_task_cancel does; one that has not started never will.  The outcome
+ * shows whether it did.  Returns 1, or 0 when it has ended.  Neither suspends nor blocks. */
+BK_API int bk_thread_future_cancel(bk_thread_future *future);
+
+BK_API bool bk_thread_future_done(bk_thread_future *future);
+
+/* Gives it back and empties *future; the task runs on.  A failure that nobody waited for goes to
+ * the loop's on_error (stderr, once that is closed).  Nobody may still wait.  NULL is fine. */
+BK_API void bk_thread_future_free(bk_thread_future **future);
+
 BK_END_DECLS
 #endif

@@ -125,6 +125,11 @@ void bki_inbox_refuse_tasks(struct bk_loop *loop)
     atomic_store(&loop->inbox->ending, true);
 }
 
+bool bki_inbox_refuses_tasks(const struct bk_loop *loop)
+{
+    return atomic_load(&loop->inbox->ending);
+}
+
 static void report_not_started(int result)
 {
     bk_error_report report = {
@@ -150,7 +155,7 @@ static void start_posted(struct bki_post *post, struct bk_loop *loop)
 
 int bk_go_threadsafe(bk_loop *loop, bk_fn *fn, void *ctx)
 {
-    if (atomic_load(&loop->inbox->ending))
+    if (bki_inbox_refuses_tasks(loop))
         return bk_fail(-BK_ECLOSED, "the loop is ending");
     struct go_post *go = bki_alloc(sizeof *go);
     if (!go)

@@ -429,22 +429,20 @@ static int leave_a_thread(void *ctx)
     return finish(&t) == -ECANCELED ? 0 : -EINVAL;
 }
 
-static void wait_for_all_threads_to_end(void)
+static int count_threads(void)
 {
-    int n;
-    do {
-        sched_yield();
-        n = 0;
-        DIR *dir = opendir("/proc/self/task");
-        while (dir && readdir(dir))
-            n++;
-        closedir(dir);
-    } while (n > 3); /* . and .. and ourselves */
+    int n = 0;
+    DIR *dir = opendir("/proc/self/task");
+    while (dir && readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
 }
 
 /* The function is still running when the loop has gone: it gets through, and cleans up. */
 static void R1_the_end_waits_for_threads_only_so_long(void)
 {
+    int n_before = count_threads();
     trace_reset();
     sem_init(&started, 0, 0);
     sem_init(&go_on, 0, 0);
@@ -459,7 +457,8 @@ static void R1_the_end_waits_for_threads_only_so_long(void)
     CHECK_STR(trace_text(), want);
     sem_post(&go_on);
     sem_wait(&gone);
-    wait_for_all_threads_to_end();
+    while (count_threads() > n_before)
+        sched_yield();
     CHECK_EQ(alloc_sweep_end(), 0);
     sem_destroy(&started);
     sem_destroy(&go_on);

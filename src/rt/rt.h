@@ -369,6 +369,7 @@ int bki_inbox_open(struct bk_loop *loop);
 int bki_inbox_post(struct bk_loop *loop, struct bki_post *post);
 /* From now on bk_go_threadsafe is refused: the run is ending. */
 void bki_inbox_refuse_tasks(struct bk_loop *loop);
+bool bki_inbox_refuses_tasks(const struct bk_loop *loop); /* any thread */
 /* Runs what was posted, refuses the rest, and waits for threads that are just posting.  The loop
  * must still be able to be woken, and nothing may need a post any more. */
 void bki_inbox_close(struct bk_loop *loop);
