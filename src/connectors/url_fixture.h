@@ -10,14 +10,15 @@
 
 #include <beck/error.h>
 #include <beck/flow.h>
-#include <beck/run.h>
 #include <beck/gather.h>
+#include <beck/run.h>
 
 #include "tests/check.h"
 
 struct urls {
     const char *from; /* NULL: lines */
     const char *const *lines;
+    bool (*hold)(void); /* the next line waits while it says so; NULL: none does */
     const char *to; /* NULL: into output */
     bk_flow_opts opts;
     bk_fn *beside; /* a task that runs along with the flow; NULL: none */
@@ -38,6 +39,11 @@ static inline int urls_next(void *ctx, bk_msg **msg)
     struct urls *u = ctx;
     if (!*u->lines)
         return 0;
+    while (u->hold && u->hold()) {
+        int held = bk_yield();
+        if (held < 0)
+            return held;
+    }
     const char *text = *u->lines++;
     int r = bk_msg_copy(msg, text, strlen(text));
     return r < 0 ? r : 1;

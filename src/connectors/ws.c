@@ -48,6 +48,8 @@ static int link_init(struct link *link, const struct bki_target *target)
         return bk_fail(-ENOMEM, "no memory for a URL");
     if (!target->parts.host.data)
         return bk_fail(-BK_EURL, "ws: is written ws://HOST[:PORT]/PATH, with TLS wss://");
+    if (target->parts.userinfo.data)
+        return bk_fail(-BK_EURL, "a user and password do not go into the URL of a WebSocket");
     return bki_target_tls_client(target, &link->opts.tls);
 }
 
