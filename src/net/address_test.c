@@ -117,7 +117,7 @@ static void check_resolves(const char *text, enum bki_address_use use, const cha
     CHECK_STR(all, want);
 }
 
-LOOP_TEST(addresses_need_no_look_up)
+LOOP_TEST(P4_addresses_need_no_look_up)
 {
     check_resolves("127.0.0.1:80", BKI_TO_CONNECT, "127.0.0.1:80");
     check_resolves("[::1]:80", BKI_TO_CONNECT, "[::1]:80");
@@ -175,5 +175,5 @@ LOOP_TEST(a_cancelled_look_up_cleans_up_after_itself)
 
 CHECK_MAIN(TEST(every_form_is_read), TEST(an_ipv4_address_inside_ipv6_reads_as_ipv4),
            TEST(an_unnamed_unix_socket_has_a_text), TEST(what_is_wrong_is_said),
-           TEST(lengths_have_limits), TEST(addresses_need_no_look_up), TEST(a_name_is_looked_up),
+           TEST(lengths_have_limits), TEST(P4_addresses_need_no_look_up), TEST(a_name_is_looked_up),
            TEST(what_cannot_be_resolved_is_named), TEST(a_cancelled_look_up_cleans_up_after_itself))

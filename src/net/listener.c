@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Listening sockets: bind, accept, remove. */
+ * Listening sockets: their life, and accepting. */
 #include "net/listener.h"
 
-#include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "net/tls.h"
+#include "rt/report.h"
 
 #define DEFAULT_BACKLOG 100
 #define BACK_OFF_SECONDS 1
@@ -22,142 +22,60 @@ static void describe_listener(const void *object, char *buf, size_t size)
 
 static const struct bki_wait_kind wait_accept = {.what = "accept", .describe = describe_listener};
 
-/* ---- Binding ---- */
+/* ---- Life ---- */
 
-static int set_option(int fd, int level, int option, int value)
+int bki_listener_new(struct bk_listener **out, const bk_listen_opts *opts)
 {
-    return setsockopt(fd, level, option, &value, sizeof value) < 0 ? -errno : 0;
-}
-
-static int set_options(int fd, int family, const bk_listen_opts *opts)
-{
-    if (family == AF_UNIX)
-        return 0;
-    int r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (r == 0 && opts->reuse_port)
-        r = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (r == 0 && family == AF_INET6)
-        r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, opts->ipv6_only);
-    /* Accepted sockets inherit it. */
-    if (r == 0)
-        r = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    return r;
-}
-
-/* Does nobody listen on this Unix socket file any more? */
-static bool is_stale(const struct bki_address *address)
-{
-    struct stat st;
-    if (address->un.sun_path[0] == '\0' || stat(address->un.sun_path, &st) < 0 ||
-        !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, &address->any, address->len) < 0 && errno == ECONNREFUSED;
-    close(fd);
-    return refused;
-}
-
-static int bind_to(int fd, const struct bki_address *address)
-{
-    if (bind(fd, &address->any, address->len) == 0)
-        return 0;
-    if (errno != EADDRINUSE || address->any.sa_family != AF_UNIX)
-        return -errno;
-    if (!is_stale(address))
-        return -EADDRINUSE;
-    unlink(address->un.sun_path);
-    return bind(fd, &address->any, address->len) < 0 ? -errno : 0;
-}
-
-/* A socket that listens on address: its descriptor, or an error. */
-static int open_socket(const struct bki_address *address, const bk_listen_opts *opts)
-{
-    int family = address->any.sa_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    int r = set_options(fd, family, opts);
-    if (r == 0)
-        r = bind_to(fd, address);
-    if (r == 0 && listen(fd, opts->backlog ? opts->backlog : DEFAULT_BACKLOG) < 0)
-        r = -errno;
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    return fd;
-}
-
-/* Keeps what is needed later: the address for people, and which file to remove. */
-static int remember(struct bk_listener *l, const struct bki_address *wanted)
-{
-    struct bki_address bound = {.len = sizeof bound - offsetof(struct bki_address, any)};
-    char text[BKI_ADDRESS_TEXT];
-    struct stat st;
-    if (getsockname(l->fd.fd, &bound.any, &bound.len) < 0)
-        return bki_fail_errno(errno, "listen");
-    if (wanted->any.sa_family == AF_UNIX && wanted->un.sun_path[0] != '\0') {
-        l->path = bki_strdup(wanted->un.sun_path);
-        if (!l->path)
-            return bk_fail(-ENOMEM, "no memory for a listener");
-        if (stat(l->path, &st) == 0) {
-            l->dev = st.st_dev;
-            l->ino = st.st_ino;
-        }
-    }
-    l->address = bki_strdup(bki_address_format(&bound, text));
-    return l->address ? 0 : bk_fail(-ENOMEM, "no memory for a listener");
-}
-
-/* The first address that can be bound; an address family this host lacks is passed over. */
-static int open_first(const struct bki_address *list, int n, const bk_listen_opts *opts,
-                      const char *text, const struct bki_address **bound)
-{
-    int r = -EADDRNOTAVAIL;
-    for (int i = 0; i < n; i++) {
-        r = open_socket(&list[i], opts);
-        if (r >= 0) {
-            *bound = &list[i];
-            return r;
-        }
-        if (r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL)
-            break;
-    }
-    return bki_fail_errno(r, "listen on %s", text);
-}
-
-static int listen_on(struct bk_listener *l, const char *address, const bk_listen_opts *opts)
-{
-    struct bki_address *list = NULL;
-    const struct bki_address *bound = NULL;
-    int n = bki_resolve(address, BKI_TO_LISTEN, &list);
-    if (n < 0)
-        return n;
-    int r = open_first(list, n, opts, address, &bound);
-    if (r >= 0) {
-        bki_fd_init(&l->fd, r, true);
-        r = remember(l, bound);
-    }
-    bki_free(list);
-    return r;
-}
-
-int bk_listen(bk_listener **out, const char *address, const bk_listen_opts *opts)
-{
-    static const bk_listen_opts defaults;
-    if (!opts)
-        opts = &defaults;
     struct bk_listener *l = bki_zalloc(sizeof *l);
     if (!l)
         return bk_fail(-ENOMEM, "no memory for a listener");
     l->loop = bki_loop;
     l->fd.fd = -1;
     l->fd.is_socket = true;
-    l->stream_opts = opts->stream;
-    l->tls = opts->tls ? bki_tls_ref(opts->tls) : NULL;
-    int r = listen_on(l, address, opts);
+    if (opts)
+        l->opts = *opts;
+    if (!l->opts.backlog)
+        l->opts.backlog = DEFAULT_BACKLOG;
+    l->tls = l->opts.tls ? bki_tls_ref(l->opts.tls) : NULL;
+    *out = l;
+    return 0;
+}
+
+/* The first address that can be bound; an address family this host lacks is passed over. */
+static int bind_first(struct bk_listener *l, const struct bki_address *list, int n)
+{
+    int r = -EADDRNOTAVAIL;
+    for (int i = 0; i < n; i++) {
+        r = bki_listener_bind(l, &list[i], l->opts.ipv6_only);
+        if (r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL)
+            break;
+    }
+    return r;
+}
+
+static int open_listener(struct bk_listener *l, const char *address)
+{
+    struct bki_address *list = NULL;
+    int r;
+    if (bki_fd_address(address) >= 0) {
+        r = bki_listener_adopt(l, address);
+    } else {
+        r = bki_resolve(address, BKI_TO_LISTEN, &list);
+        if (r < 0)
+            return r;
+        r = bind_first(l, list, r);
+        bki_free(list);
+    }
+    return r < 0 ? bki_fail_errno(r, "listen on %s", address) : bki_listener_start(l);
+}
+
+int bk_listen(bk_listener **out, const char *address, const bk_listen_opts *opts)
+{
+    struct bk_listener *l;
+    int r = bki_listener_new(&l, opts);
+    if (r < 0)
+        return r;
+    r = open_listener(l, address);
     if (r < 0)
         return bk_listener_close(&l, r);
     *out = l;
@@ -167,6 +85,11 @@ int bk_listen(bk_listener **out, const char *address, const bk_listen_opts *opts
 const char *bk_listener_address(const bk_listener *listener)
 {
     return listener->address;
+}
+
+int bk_listener_fd(const bk_listener *listener)
+{
+    return listener->fd.fd;
 }
 
 int bk_listener_close(bk_listener **listener, int r)
@@ -222,7 +145,7 @@ static bool is_passing(int error)
 static int accept_one(struct bk_listener *l, bk_stream **out)
 {
     if (!l->spare) {
-        int r = bki_stream_new(&l->spare, -1, true, &l->stream_opts);
+        int r = bki_stream_new(&l->spare, -1, true, &l->opts.stream);
         if (r < 0)
             return r;
     }
@@ -244,6 +167,18 @@ static int accept_one(struct bk_listener *l, bk_stream **out)
     return 1;
 }
 
+/* Nothing tells when there is room again.  It is said once, not every second. */
+static int back_off(struct bk_listener *l, int error)
+{
+    if (!l->starved)
+        bki_report(&(bk_error_report){.what = "accepting pauses: no descriptors or memory",
+                                      .call = "bk_accept",
+                                      .result = error,
+                                      .detail = l->address});
+    l->starved = true;
+    return bk_sleep(bk_seconds(BACK_OFF_SECONDS));
+}
+
 int bk_accept(bk_listener *l, bk_stream **out)
 {
     if (l->accepting)
@@ -253,11 +188,12 @@ int bk_accept(bk_listener *l, bk_stream **out)
     do {
         r = accept_one(l, out);
         if (is_out_of_resources(r))
-            r = bk_sleep(bk_seconds(BACK_OFF_SECONDS));
+            r = back_off(l, r);
         else if (is_passing(r))
             r = 0;
     } while (r == 0);
     l->accepting = false;
+    l->starved = l->starved && r != 1;
     if (r < 0 && r != -ECANCELED)
         return bki_fail_errno(r, "accept on %s", l->address);
     return r;

@@ -40,7 +40,7 @@ static void check_talk(const char *address, const bk_listen_opts *opts)
     CHECK_EQ(bk_listener_close(&l, 6), 6);
 }
 
-LOOP_TEST(every_kind_of_address_talks)
+LOOP_TEST(SV3_every_kind_of_address_talks)
 {
     check_talk("127.0.0.1:0", NULL);
     check_talk("[::1]:0", NULL);
@@ -65,7 +65,7 @@ static int connect_by_ipv4(const char *address, const bk_listen_opts *opts)
     return bk_listener_close(&l, r);
 }
 
-LOOP_TEST(a_port_alone_means_every_interface)
+LOOP_TEST(SV1_a_port_alone_means_every_interface)
 {
     CHECK_EQ(connect_by_ipv4(":0", NULL), 0);
     CHECK_EQ(connect_by_ipv4("[::]:0", NULL), 0);
@@ -113,7 +113,7 @@ static void leave_stale_socket(const char *path)
     close(fd);
 }
 
-LOOP_TEST(a_stale_socket_file_is_replaced_and_removed)
+LOOP_TEST(C148_SV3_a_stale_socket_file_is_replaced_and_removed)
 {
     bk_listener *l = NULL;
     bk_stream *s = NULL;
@@ -129,7 +129,7 @@ LOOP_TEST(a_stale_socket_file_is_replaced_and_removed)
     CHECK(!exists(path));
 }
 
-LOOP_TEST(a_living_socket_file_is_left_alone)
+LOOP_TEST(C148_SV3_a_socket_file_of_others_is_left_alone)
 {
     bk_listener *l = NULL, *second = NULL;
     const char *path = in_folder("%s/alive");
@@ -145,7 +145,7 @@ LOOP_TEST(a_living_socket_file_is_left_alone)
     unlink(path);
 }
 
-LOOP_TEST(a_file_that_is_no_socket_is_left_alone)
+LOOP_TEST(C148_SV3_a_file_that_is_no_socket_is_left_alone)
 {
     bk_listener *l = NULL;
     const char *path = in_folder("%s/file");
@@ -199,7 +199,7 @@ LOOP_TEST(a_full_backlog_times_out)
     bk_listener_close(&l, 0);
 }
 
-LOOP_TEST(accepting_waits_for_descriptors)
+static void wait_for_descriptors(void)
 {
     bk_listener *l = NULL;
     bk_task *accepting = NULL;
@@ -237,6 +237,63 @@ LOOP_TEST(accepting_waits_for_descriptors)
     bk_listener_close(&l, 0);
 }
 
+static int n_reports;
+static char last_report[200];
+
+static void note_report(void *ctx, const bk_error_report *report)
+{
+    (void)ctx;
+    n_reports++;
+    snprintf(last_report, sizeof last_report, "%s: %s: %s", report->what,
+             bk_strerror(report->result), report->detail);
+}
+
+static void C020_SV1_N7_accepting_waits_for_descriptors_and_says_so_once(void)
+{
+    void (*body)(void) = wait_for_descriptors;
+    bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = note_report};
+    CHECK_EQ(bk_run(call_void_body, &body, &opts), 0);
+    CHECK_EQ(n_reports, 1);
+    CHECK(strstr(last_report, "accepting pauses: no descriptors or memory: Too many open files: "
+                              "127.0.0.1:") == last_report);
+}
+
+enum { CROWD = 101 }; /* as many as the default backlog, and one */
+
+static int count_turns(void *ctx)
+{
+    int *n = ctx;
+    while (bk_yield() == 0)
+        ++*n;
+    return 0;
+}
+
+/* asyncio takes up to backlog + 1 of them for one event. */
+LOOP_TEST(SV1_N7_a_crowd_is_accepted_at_once)
+{
+    static bk_stream *clients[CROWD], *taken[CROWD];
+    bk_listener *l = NULL;
+    bk_task *counter = NULL;
+    int n_turns = 0;
+    CHECK_EQ(bk_listen(&l, "127.0.0.1:0", NULL), 0);
+    for (int i = 0; i < CROWD; i++) /* the backlog holds them all */
+        CHECK_EQ(bk_connect(&clients[i], bk_listener_address(l), NULL), 0);
+    CHECK_EQ(bk_go(&counter, count_turns, &n_turns, NULL), 0);
+    CHECK_EQ(bk_accept(l, &taken[0]), 1); /* waits for the event */
+    n_turns = 0;
+    for (int i = 1; i < CROWD; i++)
+        CHECK_EQ(bk_accept(l, &taken[i]), 1);
+    CHECK(n_turns <= 1);
+    bk_task_cancel(counter);
+    bk_task_wait(counter, NULL);
+    bk_task_free(&counter);
+    for (int i = 0; i < CROWD; i++) {
+        bk_stream_close(&clients[i], 0);
+        bk_stream_close(&taken[i], 0);
+    }
+    bk_listener_close(&l, 0);
+}
+
 LOOP_TEST(a_second_accepting_task_is_refused)
 {
     bk_listener *l = NULL;
@@ -256,7 +313,7 @@ LOOP_TEST(a_second_accepting_task_is_refused)
 }
 
 /* A connection that comes in the same moment as the cancel is not lost. */
-LOOP_TEST(a_cancelled_accept_loses_no_connection)
+LOOP_TEST(C147_a_cancelled_accept_loses_no_connection)
 {
     bk_listener *l = NULL;
     bk_stream *a = NULL, *b = NULL;
@@ -294,9 +351,11 @@ static void make_folder(void)
     atexit(remove_folder);
 }
 
-CHECK_MAIN(TEST(make_folder), TEST(every_kind_of_address_talks),
-           TEST(a_port_alone_means_every_interface), TEST(what_goes_wrong_names_the_address),
-           TEST(a_stale_socket_file_is_replaced_and_removed),
-           TEST(a_living_socket_file_is_left_alone), TEST(a_file_that_is_no_socket_is_left_alone),
-           TEST(a_full_backlog_times_out), TEST(accepting_waits_for_descriptors),
-           TEST(a_second_accepting_task_is_refused), TEST(a_cancelled_accept_loses_no_connection))
+CHECK_MAIN(TEST(make_folder), TEST(SV3_every_kind_of_address_talks),
+           TEST(SV1_a_port_alone_means_every_interface), TEST(what_goes_wrong_names_the_address),
+           TEST(C148_SV3_a_stale_socket_file_is_replaced_and_removed),
+           TEST(C148_SV3_a_socket_file_of_others_is_left_alone),
+           TEST(C148_SV3_a_file_that_is_no_socket_is_left_alone), TEST(a_full_backlog_times_out),
+           TEST(C020_SV1_N7_accepting_waits_for_descriptors_and_says_so_once),
+           TEST(SV1_N7_a_crowd_is_accepted_at_once), TEST(a_second_accepting_task_is_refused),
+           TEST(C147_a_cancelled_accept_loses_no_connection))

@@ -1,37 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * bk_serve: a task for each connection. */
+ * A task for each connection; bk_serve, which accepts in the calling task. */
+#include "net/serve.h"
+
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include <beck/server.h>
-
-#include "net/stream.h"
 #include "net/tls.h"
+#include "rt/report.h"
 
 #define DEFAULT_LIMIT 10000
 #define BACK_OFF_SECONDS 1
 
-struct bki_serve {
-    bk_listener *listener;
-    bk_stream_fn *handler;
-    void *ctx;
-    bk_serve_opts opts;
-    bk_group *connections;
-    size_t n; /* connections open */
-    struct bki_list
-        not_run;          /* streams whose task has not run yet: a cancel now, and it never does */
-    struct bki_list room; /* the accepting task, at the limit, or waiting for the last to end */
-};
-
 static void describe_serve(const void *object, char *buf, size_t size)
 {
     const struct bki_serve *serve = object;
-    snprintf(buf, size, "%zu of %zu connections on %s", serve->n, serve->opts.limit,
-             bk_listener_address(serve->listener));
+    snprintf(buf, size, "%zu of %zu connections on %s", serve->n_streams, serve->opts.limit,
+             serve->address);
 }
 
 static const struct bki_wait_kind wait_room = {.what = "serve limit", .describe = describe_serve};
-static const struct bki_wait_kind wait_end = {.what = "serve drain", .describe = describe_serve};
+static const struct bki_wait_kind wait_last = {.what = "serve end", .describe = describe_serve};
 
 /* ---- One connection ---- */
 
@@ -40,6 +28,8 @@ void bki_serve_report(const struct bk_stream *s, int result)
     /* The peer went away: its business, and too common to be news. */
     if (result == -ECONNRESET || result == -EPIPE)
         return;
+    if (result == -ECONNABORTED && s && s->aborted)
+        return; /* we did that */
     char detail[512];
     snprintf(detail, sizeof detail, "%s%s%s", s ? bk_stream_peer(s) : "",
              bk_errmsg()[0] ? ": " : "", bk_errmsg());
@@ -51,7 +41,7 @@ void bki_serve_report(const struct bk_stream *s, int result)
         .result = result,
         .detail = detail,
     };
-    bki_loop->opts.on_error(bki_loop->opts.on_error_ctx, &failed);
+    bki_report(&failed);
 }
 
 static void connection_failed(struct bki_serve *serve, struct bk_stream *s, int result)
@@ -64,12 +54,35 @@ static void connection_failed(struct bki_serve *serve, struct bk_stream *s, int 
         bki_serve_report(s, result);
 }
 
+/* A connection or a handler has ended. */
+static void changed(struct bki_serve *serve)
+{
+    bki_grant_first(&serve->room, 0);
+    if (serve->n_handlers + serve->n_streams == 0)
+        bki_grant_all(&serve->end, 0);
+}
+
+static void leave(struct bk_stream *s)
+{
+    bki_list_remove(&s->serve_link);
+    s->serve->n_streams--;
+    s->serve = NULL;
+}
+
+void bki_serve_forget(struct bk_stream *s)
+{
+    struct bki_serve *serve = s->serve;
+    leave(s);
+    changed(serve);
+}
+
 /* Another task is still inside a call on a stream whose handler has returned: its call fails, and
  * the stream goes when it has. */
 static int take_back(void *ctx)
 {
     struct bk_stream *s = ctx;
-    shutdown(s->fd.fd, SHUT_RDWR);
+    bk_stream_hang_up(s);
+    shutdown(s->fd.fd, SHUT_RDWR); /* a write that waits is not to hold it up */
     while (bki_stream_in_use(s))
         bk_sleep(bk_ms(1));
     return 0;
@@ -81,7 +94,7 @@ static int connection(void *ctx)
     bk_stream *s = ctx;
     struct bki_serve *serve = s->serve;
     bki_list_remove(&s->serve_link);
-    s->serve = NULL;
+    bki_list_push_back(&serve->open, &s->serve_link);
     int r = bk_stream_handshake(s);
     if (r == 0)
         r = serve->handler(serve->ctx, &s);
@@ -95,50 +108,60 @@ static int connection(void *ctx)
     if (r < 0)
         connection_failed(serve, s, r);
     bk_stream_close(&s, -1);
-    serve->n--;
-    bki_grant_first(&serve->room, 0);
+    serve->n_handlers--;
+    changed(serve);
     return r == -ECANCELED ? r : 0;
 }
 
-/* ---- The server ---- */
+/* ---- Accepting ---- */
 
 static int wait_for_room(struct bki_serve *serve)
 {
     struct bki_waiter w;
+    size_t limit = serve->opts.limit;
     int r = 0;
-    while (r == 0 && serve->n >= serve->opts.limit)
+    while (r == 0 && (serve->n_streams >= limit || serve->n_handlers >= limit))
         r = bki_wait(&serve->room, &w, &wait_room, serve);
     return r;
 }
 
 /* Starts the connection's task.  Out of memory or tasks it tries again a little later. */
-static int start(struct bki_serve *serve, bk_stream *s)
+static int start_handler(struct bki_serve *serve, bk_stream *s)
 {
-    s->serve = serve;
-    bki_list_push_back(&serve->not_run, &s->serve_link);
-    serve->n++;
     int r;
-    while ((r = bk_group_go(serve->connections, connection, s, NULL)) < 0) {
+    while ((r = bk_group_go(serve->handlers, connection, s, NULL)) < 0) {
         if (r == -ENOMEM || r == -EAGAIN)
             r = bk_sleep(bk_seconds(BACK_OFF_SECONDS));
         if (r < 0)
             break;
     }
+    return r;
+}
+
+static int start(struct bki_serve *serve, bk_stream *s)
+{
+    /* There was room when this task went to accept; another one may have taken it since. */
+    int r = wait_for_room(serve);
+    s->serve = serve;
+    bki_list_push_back(&serve->not_run, &s->serve_link);
+    serve->n_streams++;
+    serve->n_handlers++;
+    if (r == 0)
+        r = start_handler(serve, s);
     if (r < 0) {
-        bki_list_remove(&s->serve_link);
-        bki_stream_free(s);
-        serve->n--;
+        serve->n_handlers--;
+        bk_stream_close(&s, -1);
     }
     return r;
 }
 
-static int accept_all(struct bki_serve *serve)
+int bki_serve_accept(struct bki_serve *serve, bk_listener *listener)
 {
     for (;;) {
         bk_stream *s = NULL;
         int r = wait_for_room(serve);
         if (r >= 0)
-            r = bk_accept(serve->listener, &s);
+            r = bk_accept(listener, &s);
         if (r >= 0)
             r = start(serve, s);
         if (r < 0)
@@ -146,16 +169,59 @@ static int accept_all(struct bki_serve *serve)
     }
 }
 
-/* ---- The end ---- */
+/* ---- Beginning and end ---- */
 
-static int wait_for_end(void *ctx)
+int bki_serve_begin(struct bki_serve *serve, const char *address, bk_stream_fn *handler, void *ctx,
+                    const bk_serve_opts *opts)
 {
-    struct bki_serve *serve = ctx;
+    *serve = (struct bki_serve){.address = address, .handler = handler, .ctx = ctx};
+    if (opts)
+        serve->opts = *opts;
+    if (!serve->opts.limit)
+        serve->opts.limit = DEFAULT_LIMIT;
+    bki_list_init(&serve->not_run);
+    bki_list_init(&serve->open);
+    bki_list_init(&serve->room);
+    bki_list_init(&serve->end);
+    return bk_group_open(
+        &serve->handlers,
+        &(bk_group_opts){.limit = serve->opts.limit, .keep_going = true, .name = "connections"});
+}
+
+int bki_serve_wait_end(struct bki_serve *serve, const bool *enough)
+{
     struct bki_waiter w;
-    int r = 0;
-    while (r == 0 && serve->n > 0)
-        r = bki_wait(&serve->room, &w, &wait_end, serve);
+    int r = bki_check_cancel();
+    while (r == 0 && serve->n_handlers + serve->n_streams > 0 && !*enough)
+        r = bki_wait(&serve->end, &w, &wait_last, serve);
     return r;
+}
+
+int bki_serve_end_handlers(struct bki_serve *serve, int r)
+{
+    struct bki_list *node;
+    r = bk_group_close(&serve->handlers, r);
+    while ((node = bki_list_first(&serve->not_run))) {
+        struct bk_stream *s = bki_container(node, struct bk_stream, serve_link);
+        bk_stream_close(&s, -1);
+    }
+    serve->n_handlers = 0; /* those that never ran included */
+    return r;
+}
+
+void bki_serve_end(struct bki_serve *serve)
+{
+    struct bki_list *node;
+    while ((node = bki_list_first(&serve->open)))
+        leave(bki_container(node, struct bk_stream, serve_link));
+}
+
+/* ---- In the calling task ---- */
+
+static int wait_end(void *ctx)
+{
+    static const bool never;
+    return bki_serve_wait_end(ctx, &never);
 }
 
 /* Inside a shield: the cancel that ended the accepting does not end this. */
@@ -164,29 +230,19 @@ static int drain(void *ctx)
     struct bki_serve *serve = ctx;
     if (serve->opts.on_drain)
         serve->opts.on_drain(serve->ctx);
-    return bk_wait_for(wait_for_end, serve, serve->opts.drain);
+    return bk_wait_for(wait_end, serve, serve->opts.drain);
 }
 
 int bk_serve(bk_listener *listener, bk_stream_fn *handler, void *ctx, const bk_serve_opts *opts)
 {
-    struct bki_serve serve = {.listener = listener, .handler = handler, .ctx = ctx};
-    struct bki_list *node;
-    if (opts)
-        serve.opts = *opts;
-    if (!serve.opts.limit)
-        serve.opts.limit = DEFAULT_LIMIT;
-    bki_list_init(&serve.not_run);
-    bki_list_init(&serve.room);
-    int r = bk_group_open(
-        &serve.connections,
-        &(bk_group_opts){.limit = serve.opts.limit, .keep_going = true, .name = "connections"});
+    struct bki_serve serve;
+    int r = bki_serve_begin(&serve, listener->address, handler, ctx, opts);
     if (r < 0)
         return r;
-    r = accept_all(&serve);
+    r = bki_serve_accept(&serve, listener);
     if (serve.opts.drain.ns > 0)
         bk_shield(drain, &serve);
-    r = bk_group_close(&serve.connections, r);
-    while ((node = bki_list_pop(&serve.not_run)))
-        bki_stream_free(bki_container(node, struct bk_stream, serve_link));
+    r = bki_serve_end_handlers(&serve, r);
+    bki_serve_end(&serve);
     return r;
 }

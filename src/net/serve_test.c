@@ -135,7 +135,7 @@ static void note_error(void *ctx, bk_stream *stream, int result)
              stream ? bk_errmsg() : "the handler took it");
 }
 
-LOOP_TEST(a_failing_handler_ends_its_connection_alone)
+LOOP_TEST(C145_a_failing_handler_ends_its_connection_alone)
 {
     struct server server = {.opts.on_error = note_error};
     bk_stream *s = NULL;
@@ -397,7 +397,8 @@ static void every_allocation_may_fail(void)
 }
 
 CHECK_MAIN(TEST(many_connections_are_served_at_once), TEST(a_stream_still_in_use_is_taken_back),
-           TEST(accepting_pauses_at_the_limit), TEST(a_failing_handler_ends_its_connection_alone),
+           TEST(accepting_pauses_at_the_limit),
+           TEST(C145_a_failing_handler_ends_its_connection_alone),
            TEST(a_handler_may_keep_its_stream), TEST(a_cancelled_server_cancels_its_handlers),
            TEST(SV2_handlers_get_time_to_end_when_that_is_asked_for),
            TEST(a_connection_whose_handler_never_ran_is_closed), TEST(every_allocation_may_fail))

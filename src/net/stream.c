@@ -46,6 +46,8 @@ void bki_stream_set_fd(struct bk_stream *s, int fd)
 
 void bki_stream_free(struct bk_stream *s)
 {
+    if (s->serve)
+        bki_serve_forget(s);
     if (s->filter)
         s->filter->free(s);
     if (s->restore_flags >= 0)

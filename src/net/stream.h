@@ -66,7 +66,7 @@ struct bk_stream {
     struct bki_buf sending, queued;
     struct bki_list write_waiters; /* waiting for few unsent bytes: value is how few */
 
-    struct bki_serve *serve; /* the server it was accepted by, until its handler starts */
+    struct bki_serve *serve; /* the server it was accepted by, while that runs */
     struct bki_list serve_link;
 
     int restore_flags;  /* file status flags to put back at close; -1: none */
@@ -173,6 +173,9 @@ static inline size_t bki_stream_unsent(const struct bk_stream *s)
 /* Tells the run's on_error of a connection's handler that failed, unless the peer just went away.
  * bk_errmsg has the detail; s may be NULL. */
 void bki_serve_report(const struct bk_stream *s, int result);
+
+/* Tells s->serve that the stream is being freed. */
+void bki_serve_forget(struct bk_stream *s);
 
 extern const struct bki_wait_kind bki_wait_read, bki_wait_write, bki_wait_close;
 

@@ -197,6 +197,9 @@ static int64_t try_directly(struct bki_op *op)
                                                                          : -EAGAIN;
     case BKI_OP_SEND_MSG:
         return f->maybe_writable ? bki_io_send_msg(op) : -EAGAIN;
+    case BKI_OP_ACCEPT:
+        /* Clients come in crowds: behind one that was waited for there may be more. */
+        return f->maybe_readable && f->armed == HAS_READ ? bki_io_accept(op) : -EAGAIN;
     default:
         return -EAGAIN;
     }
@@ -316,7 +319,7 @@ static void take_hints(struct bki_op *op, int64_t res, unsigned flags)
         if (flags & IORING_CQE_F_SOCK_NONEMPTY)
             op->fd->maybe_readable = true;
         op->fd->armed = HAS_READ;
-    } else if (op->kind == BKI_OP_RECV_MSG) {
+    } else if (op->kind == BKI_OP_RECV_MSG || op->kind == BKI_OP_ACCEPT) {
         op->fd->maybe_readable = true;
         op->fd->armed = HAS_READ;
     } else if (op->kind == BKI_OP_SEND || op->kind == BKI_OP_SEND_MSG) {
