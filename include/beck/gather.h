@@ -4,7 +4,9 @@
  * bk_gather and bk_race run functions as tasks and wait for all of them: nothing of them is left
  * when they return.  The others wait for tasks that exist already, and leave those that have not
  * ended running.  Tasks given to them may be named twice, which counts once; their handles stay the
- * caller's.  Everything here is for the loop thread. */
+ * caller's.  Everything here is for the loop thread: tasks of another loop are refused, with
+ * -EPERM.
+ */
 #ifndef BECK_GATHER_H
 #define BECK_GATHER_H
 

@@ -45,7 +45,8 @@ BK_API int bk_group_open(bk_group **out, const bk_group_opts *opts);
 /* Starts fn(ctx) as a child.  Suspends while the group is at its limit.  Any task may call it, also
  * a child; but when as many children as the limit wait here, none of them ends: recursion wants a
  * group without limit, or a queue and a few workers.
- * Returns 0; -ECANCELED when the caller or the group is cancelled; -ENOMEM; -EAGAIN (max_tasks). */
+ * Returns 0; -ECANCELED when the caller or the group is cancelled; -ENOMEM; -EAGAIN (max_tasks);
+ * -EPERM for a group of another loop. */
 BK_API int bk_group_go(bk_group *group, bk_fn *fn, void *ctx, const bk_task_opts *opts);
 
 /* Starts fn(ctx, &message) as a child that owns *msg; empties *msg on success, leaves it alone on
@@ -89,7 +90,8 @@ BK_API size_t bk_group_failures(const bk_group *group); /* children that failed 
  *   with keep_going, an r below zero;
  *   whichever failed first, a child or the caller (an r other than -ECANCELED);
  *   -ECANCELED when the caller is cancelled from outside the group;
- *   r. */
+ *   r.
+ * Any other task than the opener gets -EPERM, and nothing happens. */
 BK_API int bk_group_close(bk_group **group, int r);
 
 BK_END_DECLS

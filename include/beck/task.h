@@ -53,7 +53,8 @@ BK_API void bk_task_free(bk_task **task);
 /* Waits until task has ended, and puts its result into *result (NULL to drop it); its failure
  * counts as seen.  At once, without a suspension, when it has ended already. Returns 0; -ECANCELED
  * when the caller was cancelled meanwhile: the cancel was passed on to task, and task has ended
- * (its result is in *result all the same); -EDEADLK: a task waited for itself. */
+ * (its result is in *result all the same); -EDEADLK: a task waited for itself; -EPERM for a task
+ * of another loop. */
 BK_API int bk_task_wait(bk_task *task, int *result);
 
 /* As bk_task_wait, but a cancel of the caller stops only the waiting: returns -ECANCELED at once,
@@ -69,7 +70,8 @@ BK_API int bk_task_wait_shielded(bk_task *task, int *result);
 BK_API int bk_task_wait_for(bk_task *task, int *result, bk_duration limit);
 
 /* Asks task to stop: its suspending calls return -ECANCELED from now on.  A task that has not
- * started never runs its body.  Returns 1, or 0 when it had already ended.  Does not suspend. */
+ * started never runs its body.  Returns 1; 0 when it had already ended; -EPERM for a task of
+ * another loop.  Does not suspend. */
 BK_API int bk_task_cancel(bk_task *task);
 
 BK_API bool bk_task_done(const bk_task *task);

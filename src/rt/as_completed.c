@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "rt/rt.h"
+#include "rt/owner.h"
 
 struct entry {
     struct bki_watch watch;
@@ -14,6 +14,7 @@ struct entry {
 
 struct bk_as_completed {
     struct bki_timer timer;
+    struct bki_owner owner;
     struct bki_list line;  /* next calls that wait; w.value is their entry's index + 1 */
     struct bki_fifo ended; /* entries that nobody has asked for yet */
     size_t n_left;         /* entries still to end */
@@ -79,6 +80,8 @@ static void time_is_up(struct bki_timer *timer)
 int bk_as_completed_new(bk_as_completed **out, bk_task *const tasks[], size_t n, bk_duration limit)
 {
     int r = bki_check_task();
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = bki_task_check(tasks[i]);
     if (r < 0)
         return r;
     struct bk_as_completed *c = bki_zalloc(sizeof *c + n * sizeof c->entries[0]);
@@ -89,6 +92,7 @@ int bk_as_completed_new(bk_as_completed **out, bk_task *const tasks[], size_t n,
         bki_free(c);
         return bk_fail(-ENOMEM, "no memory to wait for %zu tasks", n);
     }
+    bki_owner_init(&c->owner);
     bki_list_init(&c->line);
     c->n = n;
     for (size_t i = 0; i < n; i++) {
@@ -115,7 +119,7 @@ void bk_as_completed_free(bk_as_completed **completed)
 {
     struct bk_as_completed *c = *completed;
     *completed = NULL;
-    if (!c)
+    if (!c || bki_owner_refuse_free(&c->owner, "as_completed"))
         return;
     bki_timer_stop(bki_loop, &c->timer);
     stop_watching(c);
@@ -132,7 +136,7 @@ static int fail_late(void)
 
 int bk_as_completed_next(bk_as_completed *completed, size_t *index)
 {
-    int r = bki_check_cancel();
+    int r = bki_owner_check_wait(&completed->owner, "as_completed");
     if (r < 0)
         return r;
     struct bki_fifo_node *first = bki_fifo_pop(&completed->ended);

@@ -38,8 +38,9 @@ int bki_tell_cancel(struct bk_task *self)
 
 int bk_task_cancel(bk_task *task)
 {
-    if (task->state == BKI_DONE)
-        return 0;
+    int r = bki_task_check(task);
+    if (r < 0 || task->state == BKI_DONE)
+        return r;
     task->n_cancel++;
     task->cancel_seen = false;
     bki_cancel_raise(task, &task->cancel_root);

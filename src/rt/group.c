@@ -75,6 +75,13 @@ int bk_group_open(bk_group **out, const bk_group_opts *opts)
     return 0;
 }
 
+static int check_loop(const struct bk_group *group)
+{
+    if (__builtin_expect(group->owner->loop == bki_loop, 1))
+        return 0;
+    return bk_fail(-EPERM, "this group belongs to another loop");
+}
+
 /* ---- Starting children ---- */
 
 static int take_place(struct bk_group *group)
@@ -110,9 +117,11 @@ void bki_group_child_add(struct bk_group *group, struct bk_task *task)
 
 static int start_child(struct bk_group *group, bk_task **out, struct bki_task_spec *spec)
 {
-    if (group->cancelled)
-        return bk_fail(-ECANCELED, "the group has been cancelled");
-    int r = take_place(group);
+    int r = check_loop(group);
+    if (r == 0 && group->cancelled)
+        r = bk_fail(-ECANCELED, "the group has been cancelled");
+    if (r == 0)
+        r = take_place(group);
     if (r < 0)
         return r;
     if (group->cancelled) {
@@ -249,6 +258,11 @@ static void abort_group(struct bk_group *group)
 
 void bk_group_cancel(bk_group *group)
 {
+    if (check_loop(group) < 0) {
+        bki_report(&(bk_error_report){
+            .what = "a group was not cancelled: it belongs to another loop", .result = -EPERM});
+        return;
+    }
     group->called_off = true;
     abort_group(group);
 }
@@ -297,7 +311,9 @@ void bki_group_child_done(struct bk_task *task)
 
 int bk_group_wait(bk_group *group)
 {
-    int r = bki_check_cancel();
+    int r = check_loop(group);
+    if (r == 0)
+        r = bki_check_cancel();
     if (r < 0 || group->n == 0)
         return r;
     struct bki_waiter w;
@@ -387,6 +403,8 @@ int bk_group_close(bk_group **group, int r)
         return r;
     if (bki_check_task() < 0)
         return -BK_ENOTASK;
+    if (g->owner != bki_self())
+        return bk_fail(-EPERM, "a group is closed by the task that opened it");
     int failure_before = g->first.result;
     struct bki_cancel_told told = bki_cancel_told_save();
     if ((r < 0 || bki_check_cancel() < 0) && !g->cancelled)

@@ -338,6 +338,13 @@ struct bki_task_spec {
 /* *out is filled before an eager task runs. */
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec);
 void bki_task_unref(struct bk_task *task);
+/* 0, or -EPERM when the task is not of this thread's loop. */
+static inline int bki_task_check(const struct bk_task *task)
+{
+    if (__builtin_expect(task->loop == bki_loop, 1))
+        return 0;
+    return bk_fail(-EPERM, "this task belongs to another loop");
+}
 /* Runs what bk_defer has left; in the task. */
 void bki_deferred_run(struct bk_task *task);
 /* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed,

@@ -110,12 +110,22 @@ static void close_several(struct several *s, bk_task *const tasks[], size_t n)
 
 /* ---- wait ---- */
 
+static int check_all(bk_task *const tasks[], size_t n)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = bki_task_check(tasks[i]);
+    return r;
+}
+
 int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit)
 {
     if (n == 0)
         return bk_fail(-EINVAL, "bk_wait for no tasks");
     struct several *s = NULL;
     int r = bki_check_cancel();
+    if (r == 0)
+        r = check_all(tasks, n);
     if (r == 0)
         r = open_several(&s, n);
     if (r < 0)
@@ -134,8 +144,7 @@ int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_durat
 
 /* ---- gather_tasks ---- */
 
-/* The caller was cancelled: so are the tasks, and it waits for them whatever comes. */
-static void cancel_and_wait(struct several *s, bk_task *const tasks[], size_t n)
+static void cancel_all(bk_task *const tasks[], size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (!tasks[i]->counted)
@@ -144,10 +153,19 @@ static void cancel_and_wait(struct several *s, bk_task *const tasks[], size_t n)
     }
     for (size_t i = 0; i < n; i++)
         tasks[i]->counted = false;
+}
+
+/* The caller was cancelled: so are the tasks, and it waits for them whatever comes.  A further
+ * cancel goes on to them as well, who may have taken the last one back. */
+static void cancel_and_wait(struct several *s, bk_task *const tasks[], size_t n)
+{
     s->until = BK_ALL_COMPLETED;
     s->enough = false;
-    while (s->n_left > 0)
-        bki_park_hard(&several_kind, s);
+    do {
+        cancel_all(tasks, n);
+        if (s->n_left > 0)
+            bki_park(&several_kind, s);
+    } while (s->n_left > 0);
 }
 
 int bk_gather_tasks(bk_task *const tasks[], size_t n, const bk_gather_opts *opts)
@@ -158,6 +176,8 @@ int bk_gather_tasks(bk_task *const tasks[], size_t n, const bk_gather_opts *opts
     for (size_t i = 0; r == 0 && i < n; i++)
         if (tasks[i] == bki_self())
             r = bk_fail(-EDEADLK, "a task waited for itself");
+    if (r == 0)
+        r = check_all(tasks, n);
     if (r == 0)
         r = open_several(&s, n);
     if (r < 0)

@@ -277,13 +277,22 @@ static int join(struct bk_task *task)
     return bki_wait(&task->joiners, &w, &join_kind, task);
 }
 
-int bk_task_wait_shielded(bk_task *task, int *result)
+/* What both waits begin with: 1 when the result is there already. */
+static int begin_wait(struct bk_task *task)
 {
     if (task == bki_self())
         return bk_fail(-EDEADLK, "a task waited for itself");
-    if (task->state == BKI_DONE)
+    int r = bki_task_check(task);
+    return r < 0 ? r : task->state == BKI_DONE;
+}
+
+int bk_task_wait_shielded(bk_task *task, int *result)
+{
+    int r = begin_wait(task);
+    if (r > 0)
         return observe(task, result, 0);
-    int r = bki_check_cancel();
+    if (r == 0)
+        r = bki_check_cancel();
     if (r < 0)
         return r;
     r = join(task);
@@ -295,13 +304,29 @@ int bk_task_wait_shielded(bk_task *task, int *result)
     return r;
 }
 
+/* The caller was cancelled, and so is task: waits until it has ended.  A further cancel goes on to
+ * task as well, which may have taken the last one back. */
+static void cancel_and_join(struct bk_task *task)
+{
+    struct bki_waiter w = {.task = bki_self()};
+    bk_task_cancel(task);
+    if (task->state == BKI_DONE)
+        return;
+    bki_list_push_back(&task->joiners, &w.link);
+    while (!w.granted) {
+        bki_park(&join_kind, task);
+        if (!w.granted)
+            bk_task_cancel(task);
+    }
+}
+
 int bk_task_wait(bk_task *task, int *result)
 {
-    if (task == bki_self())
-        return bk_fail(-EDEADLK, "a task waited for itself");
-    if (task->state == BKI_DONE)
+    int r = begin_wait(task);
+    if (r > 0)
         return observe(task, result, 0);
-    int r = bki_check_task();
+    if (r == 0)
+        r = bki_check_task();
     if (r < 0)
         return r;
     r = bki_check_cancel();
@@ -310,13 +335,7 @@ int bk_task_wait(bk_task *task, int *result)
     else
         r = join(task);
     if (r < 0) {
-        bk_task_cancel(task);
-        struct bki_waiter w = {.task = bki_self()};
-        if (task->state != BKI_DONE) {
-            bki_list_push_back(&task->joiners, &w.link);
-            while (!w.granted)
-                bki_park_hard(&join_kind, task);
-        }
+        cancel_and_join(task);
         bki_tell_cancel(bki_self()); /* also of one that came while the task ended */
     } else {
         r = bki_check_cancel();
@@ -332,9 +351,9 @@ static int check_case(bk_case *c, struct bki_case_state *state)
 {
     (void)state;
     const struct bk_task *task = c->object;
-    if (task->loop != bki_loop)
-        return bk_fail(-EPERM, "this task belongs to another loop");
-    return bki_in_task() && task == bki_self() ? bk_fail(-EDEADLK, "a task waited for itself") : 0;
+    if (bki_in_task() && task == bki_self())
+        return bk_fail(-EDEADLK, "a task waited for itself");
+    return bki_task_check(task);
 }
 
 static int try_case(bk_case *c, struct bki_case_state *state)
