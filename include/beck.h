@@ -5,6 +5,7 @@
 
 #include <beck/base.h>
 #include <beck/channel.h>
+#include <beck/datagram.h>
 #include <beck/error.h>
 #include <beck/errors.h>
 #include <beck/event_source.h>
