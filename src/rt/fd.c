@@ -70,7 +70,7 @@ static void watch_gone(struct bk_loop *loop, struct watch *w, int why)
 void bki_fd_claim(struct bki_fd *f)
 {
     struct bk_loop *loop = bki_loop;
-    if (!loop || f->fd < 0)
+    if (!bki_has_loop() || f->fd < 0)
         return;
     struct watch *stale = as_watch(holder_of(loop, f->fd));
     if (stale)
