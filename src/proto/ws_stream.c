@@ -172,7 +172,7 @@ int bk_ws_close(bk_ws **wsp, int r)
         return r;
     if (bki_check_task() < 0)
         return -BK_ENOTASK;
-    if (ws->receiving || ws->sending || !bki_list_empty(&ws->parts_line))
+    if (ws->receiver || ws->sending || !bki_list_empty(&ws->parts_line))
         return bk_fail(-EBUSY, "close of a WebSocket that another task is using");
     if (r >= 0 && ws->send_parts && !ws->ended)
         r = bk_fail(-BK_EINCOMPLETE, "%s: closed in the middle of a message", bk_ws_peer(ws));

@@ -42,7 +42,7 @@ struct bk_ws {
     char *protocol;         /* agreed; NULL: none */
     char *extensions;       /* likewise */
 
-    bool receiving; /* a task is in a receive call */
+    const bk_task *receiver; /* who is in a receive call */
     uint8_t mode;   /* enum bki_ws_receiving */
     bool ended;     /* nothing more will be received: */
     int end;        /* 0 the peer closed, else the error */

@@ -180,6 +180,7 @@ int bk_ws_accept(bk_ws **out, bk_stream **stream, const bk_ws_opts *opts)
     r = bk_timeout_close(&limit, accept_stream(out, stream, opts));
     if (r == -ETIMEDOUT)
         refuse_late(*stream);
+    bki_task_trim(bki_self()); /* a handshake goes deeper than what follows: receiving, sending */
     return r;
 }
 

@@ -5,7 +5,8 @@
  * bytes and there are none.  A peer in the middle of a long frame cannot answer before its end.
  *
  * The timer lies in the connection, and what it does needs no task: an idle connection costs one
- * timer. */
+ * timer.  It also sees to it that a receiver which has heard nothing since the last time holds no
+ * more of its stack than it stands on. */
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
@@ -51,6 +52,8 @@ void bki_ws_ping_push(struct bk_ws *ws)
 
 static void send_ping(struct bk_ws *ws, int64_t now)
 {
+    if (ws->receiver && !ws->ping.heard)
+        bki_task_trim(ws->receiver);
     ws->ping.number++;
     ws->ping.sent_ns = now;
     ws->ping.unanswered = !forever(ws->ping.timeout);
@@ -71,7 +74,7 @@ static bool has_input(const struct bk_stream *s)
 
 static bool may_still_answer(const struct bk_ws *ws)
 {
-    return !ws->receiving || has_input(ws->stream) ||
+    return !ws->receiver || has_input(ws->stream) ||
            (ws->ping.heard && bki_ws_frame_left(&ws->conn) > 0);
 }
 

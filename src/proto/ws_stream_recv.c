@@ -248,15 +248,15 @@ static void drop_handed_out(struct bk_ws *ws)
 
 int bki_ws_receive(struct bk_ws *ws, receive_fn *body, void *out)
 {
-    if (ws->receiving)
+    if (ws->receiver)
         return bk_fail(-EBUSY, "another task receives from this WebSocket");
     drop_handed_out(ws);
     if (ws->ended)
         return ws->end;
-    ws->receiving = true;
+    ws->receiver = bki_self();
     int r = __builtin_expect(ws->conn.sent_close, 0) ? receive_the_close(ws, body, out)
                                                      : receive_as_reader(ws, body, out);
-    ws->receiving = false;
+    ws->receiver = NULL;
     return r;
 }
 

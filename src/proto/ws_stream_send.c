@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "proto/ws_stream.h"
 
-#define SMALL_MESSAGE ((size_t)2048)   /* header and payload in one piece up to here */
+#define SMALL_MESSAGE ((size_t)256)    /* header and payload in one piece up to here */
 #define MASK_CHUNK ((size_t)64 * 1024) /* a client's large payload is masked in pieces of this */
 #define REPLY_SLACK ((size_t)4096)     /* replies may exceed write_buffer by this */
 
@@ -107,7 +107,7 @@ static int send_large(struct bk_ws *ws, const struct bki_ws_head *head, bk_span 
 static int send_large_masked(struct bk_ws *ws, const struct bki_ws_head *head, bk_span payload,
                              size_t *taken)
 {
-    char *chunk = bki_alloc(MASK_CHUNK);
+    char *chunk = bki_alloc(payload.len < MASK_CHUNK ? payload.len : MASK_CHUNK);
     if (!chunk)
         return bk_fail(-ENOMEM, "no memory to mask a message");
     int r = 0;

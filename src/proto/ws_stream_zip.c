@@ -8,8 +8,9 @@
 #define LEVEL 6
 #define MEM_LEVEL 5
 #define MIN_SIZE 64
-#define CHUNK ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size   \
-                                   */
+#define CHUNK                                                                                      \
+    ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size             \
+                         */
 
 enum { BAD_DATA = 1007, INTERNAL_ERROR = 1011 };
 

@@ -350,6 +350,9 @@ void bki_deferred_run(struct bk_task *task);
 /* At the end of the run: tells on_error of failures in tasks whose handles nobody used or freed,
  * and frees what those tasks still hold. */
 void bki_task_report_ended(struct bk_loop *loop);
+/* Gives back the memory of its stack that a task does not stand on: of the running task, or of a
+ * suspended one.  A system call; for who has been deep and may now wait long. */
+void bki_task_trim(const struct bk_task *task);
 /* The task's name for people: its own, or its body's function name, in buf. */
 const char *bki_task_label(const struct bk_task *task, char *buf, size_t size);
 

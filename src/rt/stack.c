@@ -206,6 +206,14 @@ static void make_cold(struct bki_stack *stack)
     slab->cold[slab->n_cold++] = index;
 }
 
+void bki_stack_trim(const struct bki_stack *stack, const void *sp)
+{
+    char *low = bki_stack_low(stack);
+    size_t below = (size_t)((const char *)sp - low) & ~(GUARD_SIZE - 1); /* whole pages */
+    if (below > 0)
+        madvise(low, below, MADV_DONTNEED);
+}
+
 bool bki_stacks_may_trim(const struct bki_stacks *stacks)
 {
     for (size_t i = 0; i < BKI_STACK_CLASSES; i++)

@@ -86,6 +86,9 @@ bool bki_stacks_trim(struct bki_stacks *stacks);
 /* Whether there is anything to let go of, once it has gone unused for long enough. */
 bool bki_stacks_may_trim(const struct bki_stacks *stacks);
 
+/* Lets go of the memory below sp: of a stack whose task stands there and is not running. */
+void bki_stack_trim(const struct bki_stack *stack, const void *sp);
+
 /* The lowest usable byte, above the guard. */
 void *bki_stack_low(const struct bki_stack *stack) __attribute__((pure));
 size_t bki_stack_size(const struct bki_stack *stack);

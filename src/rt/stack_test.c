@@ -124,6 +124,26 @@ static void unused_stacks_give_their_memory_back(void)
     bki_stacks_close(&stacks);
 }
 
+static void what_lies_below_can_be_given_back_alone(void)
+{
+    struct bki_stacks stacks;
+    bki_stacks_open(&stacks);
+    struct bki_stack *stack = bki_stack_get(bki_stack_class_for(&stacks, 65536));
+    char *low = bki_stack_low(stack);
+    size_t size = (size_t)((char *)stack - low);
+    for (size_t at = 0; at < size; at += 1111) {
+        memset(low, 1, size);
+        bki_stack_trim(stack, low + at);
+        size_t gone = at & ~(size_t)4095, n_zero = 0;
+        for (size_t i = 0; i < size; i++)
+            n_zero += low[i] == 0;
+        CHECK_EQ(n_zero, gone);
+        CHECK(gone == size || low[gone] == 1);
+    }
+    bki_stack_put(stack);
+    bki_stacks_close(&stacks);
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static void *main_sp, *task_sp;
 static int steps;
@@ -164,10 +184,12 @@ static void the_switch_keeps_registers_and_alignment(void)
 
 int main(int argc, char **argv)
 {
-    static const struct check_test tests[] = {
-        TEST(last_put_is_first_got), TEST(classes_hold_what_was_asked_for),
-        TEST(the_guard_page_guards), TEST(unused_stacks_give_their_memory_back),
-        TEST(the_switch_keeps_registers_and_alignment)};
+    static const struct check_test tests[] = {TEST(last_put_is_first_got),
+                                              TEST(classes_hold_what_was_asked_for),
+                                              TEST(the_guard_page_guards),
+                                              TEST(unused_stacks_give_their_memory_back),
+                                              TEST(what_lies_below_can_be_given_back_alone),
+                                              TEST(the_switch_keeps_registers_and_alignment)};
     int r = check_run(tests, sizeof tests / sizeof *tests, argc, argv);
     if (r == 0 && !getenv("BECK_STACK_GUARD")) { /* once more with the guard of older kernels */
         fflush(stdout);

@@ -132,6 +132,20 @@ int bk_go(bk_task **out, bk_fn *fn, void *ctx, const bk_task_opts *opts)
     return bki_task_start(out, &spec);
 }
 
+/* ---- Standing still ---- */
+
+#define CALL_DEPTH 1024 /* what the call that gives the memory back may take itself */
+
+void bki_task_trim(const struct bk_task *task)
+{
+    const char *sp = task->run.sp;
+    if (!task->stack)
+        return;
+    if (task == bki_self())
+        sp = (const char *)__builtin_frame_address(0) - CALL_DEPTH;
+    bki_stack_trim(task->stack, sp);
+}
+
 /* ---- Ending ---- */
 
 static void report_unseen(struct bk_task *task)
