@@ -59,8 +59,9 @@ static int get_stack(struct bk_loop *loop, size_t size, struct bki_stack **out)
     return *out ? 0 : -ENOMEM;
 }
 
-/* The running task stands first in line while the new one takes its first step. */
-static void run_at_once(struct bk_loop *loop, struct bk_task *task)
+/* The running task stands first in line while the new one takes its first step.  Not inline, for
+ * the registers that it must save. */
+static __attribute__((noinline)) int run_at_once(struct bk_loop *loop, struct bk_task *task)
 {
     struct bk_task *self = loop->current;
     self->state = BKI_READY;
@@ -68,6 +69,7 @@ static void run_at_once(struct bk_loop *loop, struct bk_task *task)
     loop->n_starting++;
     bki_hand_over(loop, self, task, false);
     loop->n_starting--;
+    return 0;
 }
 
 int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
@@ -117,9 +119,8 @@ int bki_task_start(bk_task **out, const struct bki_task_spec *spec)
     if (out)
         *out = task;
     if ((opts->eager || loop->opts.eager) && loop->current != &loop->scheduler)
-        run_at_once(loop, task);
-    else
-        bki_ready_push(loop, &task->run);
+        return run_at_once(loop, task);
+    bki_ready_push(loop, &task->run);
     return 0;
 }
 
@@ -334,11 +335,9 @@ static void cancel_and_join(struct bk_task *task)
     }
 }
 
-int bk_task_wait(bk_task *task, int *result)
+static __attribute__((noinline)) int wait_for_end(bk_task *task, int *result)
 {
     int r = begin_wait(task);
-    if (r > 0)
-        return observe(task, result, 0);
     if (r == 0)
         r = bki_check_task();
     if (r < 0)
@@ -357,6 +356,14 @@ int bk_task_wait(bk_task *task, int *result)
     r = observe(task, result, r);
     bki_task_unref(task);
     return r;
+}
+
+/* Apart from the wait, whose registers need not be saved for a result that is there already. */
+int bk_task_wait(bk_task *task, int *result)
+{
+    if (task->state == BKI_DONE && task->loop == bki_loop)
+        return observe(task, result, 0);
+    return wait_for_end(task, result);
 }
 
 /* ---- In a select ---- */
