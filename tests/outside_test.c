@@ -18,7 +18,9 @@ static struct {
     bk_cond *cond;
     bk_sem *sem;
     bk_queue *full, *empty;
+    bk_barrier *barrier;
     bk_future *future;
+    bk_thread_future *thread_future;
     bk_channel *full_channel, *empty_channel;
     bk_signal *signal;
     bk_stream *stream;
@@ -49,35 +51,59 @@ static bool check(const char *what, ssize_t r)
 
 #define REFUSED(call) (check(#call, (call)))
 
+static bool several_refuse(void)
+{
+    bk_call calls[] = {{.fn = nothing}};
+    bk_task *const tasks[] = {my.task};
+    bk_case cases[] = {bk_case_event(my.event), bk_case_sleep(bk_ms(1))};
+    bk_as_completed *completed = NULL;
+    size_t i;
+    bool ok = REFUSED(bk_gather(calls, 1, NULL)) & REFUSED(bk_race(calls, 1, bk_ms(1))) &
+              REFUSED(bk_gather_tasks(tasks, 1, NULL)) &
+              REFUSED(bk_wait(tasks, 1, BK_ALL_COMPLETED, bk_forever())) &
+              REFUSED(bk_select(cases, 2));
+    if (bk_as_completed_new(&completed, tasks, 1, bk_forever()) == 0)
+        ok &= REFUSED(bk_as_completed_next(completed, &i));
+    bk_as_completed_free(&completed);
+    return ok;
+}
+
 static bool time_and_tasks_refuse(void)
 {
     bk_timeout *timeout = NULL;
     bk_group *group = NULL;
-    bk_call calls[] = {{.fn = nothing}};
-    bk_task *const tasks[] = {my.task};
     bk_to_thread_opts opts = {.on_abandon = abandoned};
     return REFUSED(bk_yield()) & REFUSED(bk_sleep(bk_ms(1))) & REFUSED(bk_sleep(bk_ms(0))) &
            REFUSED(bk_sleep_until(bk_now())) & REFUSED(bk_sleep_forever()) &
            REFUSED(bk_task_wait(my.task, NULL)) & REFUSED(bk_task_wait_shielded(my.task, NULL)) &
            REFUSED(bk_shield(nothing, NULL)) & REFUSED(bk_wait_for(nothing, NULL, bk_ms(1))) &
            REFUSED(bk_timeout_open(&timeout, bk_ms(1))) &
-           REFUSED(bk_timeout_open_at(&timeout, bk_now())) & REFUSED(bk_gather(calls, 1, NULL)) &
-           REFUSED(bk_wait(tasks, 1, BK_ALL_COMPLETED, bk_forever())) &
+           REFUSED(bk_timeout_open_at(&timeout, bk_now())) &
+           REFUSED(bk_task_wait_for(my.task, NULL, bk_ms(1))) &
+           REFUSED(bk_task_wait_for(my.task, NULL, bk_ms(0))) &
            REFUSED(bk_group_open(&group, NULL)) &
-           REFUSED(bk_group_go(my.group, nothing, NULL, NULL)) & REFUSED(bk_group_wait(my.group)) &
-           REFUSED(bk_group_close(&my.group, 0)) & REFUSED(bk_group_close(&my.group, -EIO)) &
-           REFUSED(bk_to_thread(nothing, NULL, NULL)) & REFUSED(bk_to_thread(nothing, NULL, &opts));
+           REFUSED(bk_group_go(my.group, nothing, NULL, NULL)) &
+           REFUSED(bk_group_start(my.group, NULL, nothing, NULL, NULL)) &
+           REFUSED(bk_group_wait(my.group)) & REFUSED(bk_group_close(&my.group, 0)) &
+           REFUSED(bk_group_close(&my.group, -EIO)) & REFUSED(bk_to_thread(nothing, NULL, NULL)) &
+           REFUSED(bk_to_thread(nothing, NULL, &opts));
 }
 
 static bool waiting_refuses(void)
 {
     void *item = NULL;
     bk_msg *msg = NULL;
-    return REFUSED(bk_event_wait(my.event)) & REFUSED(bk_lock_acquire(my.held)) &
-           REFUSED(bk_lock_acquire(my.lock)) & REFUSED(bk_sem_acquire(my.sem)) &
-           REFUSED(bk_queue_put(my.full, &my)) & REFUSED(bk_queue_get(my.empty, &item)) &
-           REFUSED(bk_queue_join(my.full)) & REFUSED(bk_future_wait(my.future, NULL, NULL)) &
-           REFUSED(bk_signal_wait(my.signal)) & REFUSED(bk_channel_recv(my.empty_channel, &msg)) &
+    return REFUSED(bk_future_wait_for(my.future, NULL, NULL, bk_ms(1))) &
+           REFUSED(bk_future_wait_for(my.future, NULL, NULL, bk_ms(0))) &
+           REFUSED(bk_thread_future_wait(my.thread_future, bk_forever(), NULL)) &
+           REFUSED(bk_barrier_wait(my.barrier)) & REFUSED(bk_cond_wait(my.cond)) &
+           REFUSED(bk_lock_with(my.lock, nothing, NULL)) &
+           REFUSED(bk_sem_with(my.sem, nothing, NULL)) & REFUSED(bk_event_wait(my.event)) &
+           REFUSED(bk_lock_acquire(my.held)) & REFUSED(bk_lock_acquire(my.lock)) &
+           REFUSED(bk_sem_acquire(my.sem)) & REFUSED(bk_queue_put(my.full, &my)) &
+           REFUSED(bk_queue_get(my.empty, &item)) & REFUSED(bk_queue_join(my.full)) &
+           REFUSED(bk_future_wait(my.future, NULL, NULL)) & REFUSED(bk_signal_wait(my.signal)) &
+           REFUSED(bk_channel_recv(my.empty_channel, &msg)) &
            REFUSED(bk_channel_send(my.full_channel, &my.msg));
 }
 
@@ -92,7 +118,6 @@ static bool streams_refuse(void)
            REFUSED(bk_stream_peek(my.stream, 1, &span)) &
            REFUSED(bk_stream_write(my.stream, "x", 1)) & REFUSED(bk_stream_drain(my.stream)) &
            REFUSED(bk_stream_flush(my.stream)) & REFUSED(bk_stream_write_eof(my.stream)) &
-           REFUSED(bk_stream_close(&my.stream, 0)) & REFUSED(bk_stream_close(&my.stream, -EIO)) &
            REFUSED(bk_accept(my.listener, &stream)) &
            REFUSED(bk_connect(&stream, "127.0.0.1:9", NULL));
 }
@@ -100,7 +125,7 @@ static bool streams_refuse(void)
 static int try_all(void *ctx)
 {
     (void)ctx;
-    bool ok = time_and_tasks_refuse() & waiting_refuses() & streams_refuse();
+    bool ok = time_and_tasks_refuse() & several_refuse() & waiting_refuses() & streams_refuse();
     trace(ok ? "all refused" : "not all refused");
     return 0;
 }
@@ -109,6 +134,12 @@ static int hold(void *ctx)
 {
     bk_lock_acquire(my.held);
     return bk_event_wait(ctx);
+}
+
+static int hold_on(void *ctx)
+{
+    (void)ctx;
+    return bk_sleep_forever();
 }
 
 static int open_all(void)
@@ -121,7 +152,10 @@ static int open_all(void)
     if (r < 0 || (r = bk_event_new(&my.event, NULL)) < 0 || (r = bk_lock_new(&my.lock, NULL)) < 0 ||
         (r = bk_lock_new(&my.held, NULL)) < 0 || (r = bk_sem_new(&my.sem, 1, 0, NULL)) < 0 ||
         (r = bk_queue_new(&my.full, &(bk_queue_opts){.limit = 1})) < 0 ||
-        (r = bk_queue_new(&my.empty, NULL)) < 0 || (r = bk_future_new(&my.future)) < 0 ||
+        (r = bk_queue_new(&my.empty, NULL)) < 0 || (r = bk_barrier_new(&my.barrier, 2, NULL)) < 0 ||
+        (r = bk_cond_new(&my.cond, my.lock, NULL)) < 0 ||
+        (r = bk_go_threadsafe_future(bk_loop_current(), &my.thread_future, hold_on, NULL)) < 0 ||
+        (r = bk_future_new(&my.future)) < 0 ||
         (r = bk_channel_new(&my.full_channel, &(bk_channel_opts){.limit = 1})) < 0 ||
         (r = bk_channel_new(&my.empty_channel, NULL)) < 0 ||
         (r = bk_signal_open(&my.signal, SIGUSR2)) < 0 ||
@@ -141,6 +175,11 @@ static int close_all(void)
 {
     bk_event_set(my.event);
     int r = finish(&my.task);
+    bk_thread_future_cancel(my.thread_future);
+    bk_thread_future_wait(my.thread_future, bk_forever(), NULL);
+    bk_thread_future_free(&my.thread_future);
+    bk_barrier_free(&my.barrier);
+    bk_cond_free(&my.cond);
     r = bk_group_close(&my.group, r);
     r = bk_stream_close(&my.stream, r);
     r = bk_listener_close(&my.listener, r);

@@ -153,7 +153,8 @@ BK_API int bk_stream_write_eof(bk_stream *stream);
  * for 5 s at most; r < 0: drops it.  What is dropped the peer does not take for all there was: it
  * sees a TCP connection reset.
  * Returns r, or the first error of writing that made data be lost (-ETIMEDOUT after those 5 s).
- * -EBUSY, and nothing is closed: another task is inside a call on the stream. */
+ * And nothing is closed: -EBUSY, another task is inside a call on the stream; -BK_ENOTASK, with
+ * something to flush, outside of tasks. */
 BK_API int bk_stream_close(bk_stream **stream, int r);
 
 /* ---- Ending it from elsewhere ----

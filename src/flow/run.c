@@ -333,13 +333,13 @@ static void settle_leftovers(struct bk_flow *flow, int r)
 
 int bk_flow_run(bk_flow *flow)
 {
-    if (!bki_in_task())
-        return bk_fail(-EINVAL, "bk_flow_run is called in a task, inside bk_run");
+    int r = bki_check_task();
+    if (r < 0)
+        return r;
     if (flow->ran)
         return bk_fail(-EALREADY, "the flow has been run");
     if (!flow->sources || !flow->sinks)
         return bk_fail(-EINVAL, "a flow needs a source and a sink");
-    int r = 0;
     if (flow->n_sources > 1)
         r = bki_lane_new(&flow->merge, NULL, NULL);
     if (r < 0)

@@ -374,6 +374,8 @@ int bk_process_close(bk_process **process, int r)
     if (!p)
         return r;
     if (p->loop) {
+        if (bki_check_task() < 0)
+            return -BK_ENOTASK;
         if (pipes_in_use(p))
             return bk_fail(-EBUSY, "close of a process whose pipes another task is using");
         int ended = r < 0 ? r : wait_in_order(p);

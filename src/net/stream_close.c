@@ -82,15 +82,22 @@ static int flush_for_close(void *ctx)
     return r;
 }
 
-static void stop_write_op(struct bk_stream *s)
+/* True: the kernel has let go of the stream's memory.  Outside of tasks, where nobody can wait for
+ * that, false: the end of the operation frees the stream. */
+static bool stop_write_op(struct bk_stream *s)
 {
     if (!s->write_op.in_flight)
-        return;
+        return true;
     s->closing = true;
-    s->write_op.owner = bki_self();
+    s->write_op.owner = bki_in_task() ? bki_self() : NULL;
     s->loop->backend->cancel(s->loop, &s->write_op);
+    if (!s->write_op.owner) {
+        s->loop->n_parting++;
+        return false;
+    }
     while (s->write_op.in_flight)
         bki_park_hard(&bki_wait_close, s);
+    return true;
 }
 
 static void reset_on_close(int fd)
@@ -104,12 +111,17 @@ bool bki_stream_in_use(const struct bk_stream *s)
     return s->reading || s->writing || !bki_list_empty(&s->write_waiters);
 }
 
+static bool must_flush(const struct bk_stream *s)
+{
+    return s->write_error == 0 && (s->filter || bki_stream_unsent(s) > 0);
+}
+
 int bki_stream_finish(struct bk_stream *s, int r)
 {
     if (r < 0)
         return r;
     int flushed = s->write_error;
-    if (flushed == 0 && (s->filter || bki_stream_unsent(s) > 0))
+    if (must_flush(s))
         flushed = bk_shield(flush_for_close, s);
     return flushed < 0 ? flushed : r;
 }
@@ -119,15 +131,15 @@ int bk_stream_close(bk_stream **stream, int r)
     struct bk_stream *s = *stream;
     if (!s)
         return r;
-    if (bki_check_task() < 0)
-        return -BK_ENOTASK;
     if (bki_stream_in_use(s))
         return bk_fail(-EBUSY, "close of a stream that another task is using");
+    if (r >= 0 && must_flush(s) && bki_check_task() < 0)
+        return -BK_ENOTASK;
     r = bki_stream_finish(s, r);
-    stop_write_op(s);
     if (bki_stream_unsent(s) > 0)
         reset_on_close(s->fd.fd);
-    bki_stream_free(s);
+    if (stop_write_op(s))
+        bki_stream_free(s);
     *stream = NULL;
     return r;
 }

@@ -90,8 +90,13 @@ static void flush_start(struct bk_stream *s)
 static void flush_done(struct bki_op *op)
 {
     struct bk_stream *s = bki_container(op, struct bk_stream, write_op);
-    if (s->closing) {
+    if (s->closing && op->owner) {
         bki_wake(op->owner);
+        return;
+    }
+    if (s->closing) {
+        s->loop->n_parting--;
+        bki_stream_free(s);
         return;
     }
     if (op->result >= 0)

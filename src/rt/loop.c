@@ -194,6 +194,7 @@ static int end(struct bk_loop *loop)
     run_at_end(loop);
     bki_pool_close(loop);
     end_calls(loop);
+    bki_sched_part(loop);
     bki_task_report_ended(loop);
     if (loop->sigpipe_blocked)
         unblock_sigpipe();

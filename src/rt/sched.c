@@ -395,6 +395,12 @@ void bki_sched_run(struct bk_loop *loop, bool (*done)(struct bk_loop *loop))
     }
 }
 
+void bki_sched_part(struct bk_loop *loop)
+{
+    while (loop->n_parting > 0 && !loop->fatal)
+        poll_backend(loop, -1);
+}
+
 /* ---- As a guest ---- */
 
 /* The virtual clock jumps when a turn has found nothing to do; while something outside may still

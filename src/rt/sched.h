@@ -80,6 +80,9 @@ static inline void bki_arrive(struct bk_loop *loop)
 #endif
 }
 
+/* When no task is left: waits for the operations whose owners have gone. */
+void bki_sched_part(struct bk_loop *loop);
+
 /* For a host that waits in our place: one turn that does not wait, and how long the host may wait
  * before the next, as a number of nanoseconds or BK_FOREVER_NS. */
 void bki_sched_turn(struct bk_loop *loop);

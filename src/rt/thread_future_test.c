@@ -102,10 +102,19 @@ LOOP_TEST(C164_R7_a_thread_gets_the_error_and_its_detail)
     CHECK_STR(visit.text, "line 17");
 }
 
+static sem_t go_on;
+
+static int hang_loudly(void *ctx)
+{
+    sem_post(&go_on);
+    return hang(ctx);
+}
+
 static void give_up(struct visit *visit)
 {
     bk_thread_future *f = NULL;
-    visit->r = bk_go_threadsafe_future(visit->loop, &f, hang, NULL);
+    visit->r = bk_go_threadsafe_future(visit->loop, &f, hang_loudly, NULL);
+    sem_wait(&go_on);
     int looked = bk_thread_future_wait(f, bk_ns(0), NULL);
     int waited = bk_thread_future_wait(f, bk_us(100), NULL);
     bool early = bk_thread_future_done(f);
@@ -121,14 +130,14 @@ static void give_up(struct visit *visit)
 
 LOOP_TEST(C164_R7_a_thread_times_out_and_cancels)
 {
+    sem_init(&go_on, 0, 0);
     struct visit visit = pay_visit(give_up);
+    sem_destroy(&go_on);
     CHECK_STR(visit.text, "1 1 0 1 0 1");
     CHECK_EQ(visit.r, 0);
     CHECK_EQ(visit.result, -ECANCELED);
     CHECK_STR(trace_text(), "hang1");
 }
-
-static sem_t go_on;
 
 static int stubborn(void *ctx)
 {
