@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * TLS handshakes between two streams of one loop: who is trusted, and what is agreed on. */
+#include <pthread.h>
+
+#include "net/stream.h"
 #include "net/tls_fixture.h"
 
 #define CLIENT                                                                                     \
@@ -434,6 +437,119 @@ LOOP_TEST(a_reload_is_for_new_connections)
     close_pair(&p);
 }
 
+/* ---- Stacks ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PAINT 0
+#else
+#define PAINT 1
+#endif
+
+/* Runs fn with the rest of the task's stack painted; returns how much of it, from here on, was
+ * used. */
+static __attribute__((noinline)) size_t stack_used(bk_fn *fn, void *ctx)
+{
+    volatile char *here = __builtin_frame_address(0);
+    volatile char *low = bki_stack_low(bki_self()->stack), *top = here - 512;
+    for (volatile char *at = low; PAINT && at < top; at++)
+        *at = 0x5a;
+    fn(ctx);
+    volatile char *at = low;
+    while (PAINT && at < top && *at == 0x5a)
+        at++;
+    return PAINT ? (size_t)(here - at) : 0;
+}
+
+struct measured {
+    struct pair *p;
+    size_t used;
+};
+
+static int measure_client(void *ctx)
+{
+    struct measured *m = ctx;
+    m->used = stack_used(shake_client, m->p);
+    return 0;
+}
+
+static int measure_server(void *ctx)
+{
+    struct measured *m = ctx;
+    m->used = stack_used(shake_server, m->p);
+    return 0;
+}
+
+/* Of the 64 KiB that a task has by default, the caller has at least half. */
+LOOP_TEST(a_handshake_needs_little_stack)
+{
+    static const char *const certs[] = {"server", "rsa", "of-old-ca"};
+    for (size_t i = 0; i < 2 * sizeof certs / sizeof *certs; i++) {
+        struct pair p;
+        struct measured client = {.p = &p}, server = {.p = &p};
+        bk_tls_opts ours = {.ca_file = tls_file("ca"), .cert_file = tls_file("client")};
+        bk_tls_opts theirs = {.cert_file = tls_file(certs[i / 2]),
+                              .ca_file = tls_file("ca"),
+                              .max_version = i % 2 ? BK_TLS_1_2 : BK_TLS_1_3};
+        CHECK_EQ(open_pair(&p, &ours, &theirs), 0);
+        bk_call both[] = {{.fn = measure_client, .ctx = &client},
+                          {.fn = measure_server, .ctx = &server}};
+        CHECK_EQ(bk_gather(both, 2, NULL), 0);
+        if (getenv("VERBOSE"))
+            printf("%s %s: client %zu, server %zu\n", certs[i / 2], i % 2 ? "1.2" : "1.3",
+                   client.used, server.used);
+        CHECK(client.used < 32 * 1024 && server.used < 32 * 1024);
+        close_pair(&p);
+    }
+}
+
+/* ---- Several threads ---- */
+
+static struct pair shared;
+
+static int shake_often(void *ctx)
+{
+    struct pair p = {
+        .name = "localhost", .client_tls = shared.client_tls, .server_tls = shared.server_tls};
+    int r = 0;
+    (void)ctx;
+    for (int i = 0; r == 0 && i < 20; i++) {
+        r = open_streams(&p, NULL);
+        if (r == 0)
+            r = shake(&p);
+        if (r == 0)
+            r = pass(p.server, p.client, "hello");
+        close_streams(&p);
+    }
+    return r;
+}
+
+static void *run_loop(void *arg)
+{
+    *(int *)arg = bk_run(shake_often, NULL, NULL);
+    return NULL;
+}
+
+static void loops_in_several_threads_share_a_context(void)
+{
+    pthread_t threads[3];
+    int results[3] = {-1, -1, -1};
+    shared = (struct pair){0};
+    CHECK_EQ(bk_tls_client_new(&shared.client_tls, CLIENT), 0);
+    CHECK_EQ(bk_tls_server_new(&shared.server_tls, SERVER), 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, run_loop, &results[i]), 0);
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQ(bk_tls_reload(shared.server_tls), 0);
+        CHECK_EQ(bk_tls_reload(shared.client_tls), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK_EQ(results[i], 0);
+    }
+    bk_tls_free(&shared.client_tls);
+    bk_tls_free(&shared.server_tls);
+}
+
 /* ---- Options and files ---- */
 
 static void check_refused(bool server, bk_tls_opts opts, int want, const char *why)
@@ -517,5 +633,6 @@ CHECK_MAIN(TEST(C150_ST6_start_tls_makes_a_plain_stream_a_protected_one),
            TEST(a_server_shows_the_certificate_that_is_asked_for),
            TEST(C150_the_second_connection_resumes_the_first_one_s_session),
            TEST(no_session_is_resumed_where_that_is_not_wanted),
-           TEST(a_reload_is_for_new_connections), TEST(options_that_contradict_each_other),
+           TEST(a_reload_is_for_new_connections), TEST(a_handshake_needs_little_stack),
+           TEST(loops_in_several_threads_share_a_context), TEST(options_that_contradict_each_other),
            TEST(files_that_cannot_be_used), TEST(a_key_s_password_is_needed_and_never_told))
