@@ -10,6 +10,7 @@
 #include <beck/errors.h>
 #include <beck/event_source.h>
 #include <beck/fd.h>
+#include <beck/file.h>
 #include <beck/flow.h>
 #include <beck/future.h>
 #include <beck/gather.h>
