@@ -96,7 +96,8 @@ typedef struct bk_info {
 BK_API void bk_info_get(bk_info *out);
 
 /* Writes the tree of this loop's tasks to the file descriptor fd: name, state, what each waits for
- * and since when, where it was started.  Called in a loop thread.  Returns 0, -EINVAL outside
+ * and since when, where it was started; and how many have ended whose handles are still kept, each
+ * of which keeps its stack.  Called in a loop thread.  Returns 0, -EINVAL outside
  * bk_run, or write's error.  Never suspends. */
 BK_API int bk_dump(int fd);
 

@@ -172,6 +172,14 @@ static void print_tree(struct out *out, const struct tree *tree)
     }
 }
 
+static size_t count(struct bki_list *list)
+{
+    size_t n = 0;
+    for (struct bki_list *l = bki_list_first(list); l; l = bki_list_next(list, l))
+        n++;
+    return n;
+}
+
 int bki_dump_loop(struct bk_loop *loop, int fd)
 {
     struct out *out = bki_alloc(sizeof *out);
@@ -181,8 +189,11 @@ int bki_dump_loop(struct bk_loop *loop, int fd)
     out->fd = fd;
     out->error = 0;
     out->len = 0;
-    out_print(out, "%zu task%s, backend %s:\n", loop->n_tasks, loop->n_tasks == 1 ? "" : "s",
-              loop->backend->name);
+    out_print(out, "%zu task%s", loop->n_tasks, loop->n_tasks == 1 ? "" : "s");
+    size_t n_kept = count(&loop->ended);
+    if (n_kept > 0)
+        out_print(out, " (not counting %zu ended, with handles not freed)", n_kept);
+    out_print(out, ", backend %s:\n", loop->backend->name);
     if (tree_build(&tree, loop))
         print_tree(out, &tree);
     bki_free(tree.nodes);

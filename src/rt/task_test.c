@@ -419,6 +419,17 @@ static int a_function_whose_name_is_longer_than_a_task_name(void *ctx)
     return slow_answer(ctx);
 }
 
+/* A handle that is never freed keeps a stack: the dump tells. */
+LOOP_TEST(N4_kept_handles_of_ended_tasks_are_counted)
+{
+    bk_task *kept = start(slow_answer, NULL);
+    CHECK(strstr(dump_text(), "2 tasks, backend "));
+    CHECK_EQ(bk_task_wait(kept, NULL), 0);
+    CHECK(strstr(dump_text(), "1 task (not counting 1 ended, with handles not freed), "));
+    bk_task_free(&kept);
+    CHECK(strstr(dump_text(), "1 task, backend "));
+}
+
 LOOP_TEST(C055_T1_default_names_are_unique)
 {
     bk_fn *fn = a_function_whose_name_is_longer_than_a_task_name;
@@ -512,6 +523,7 @@ CHECK_MAIN(TEST(C033_T1_a_task_starts_at_the_next_suspension),
            TEST(the_detail_is_never_that_of_an_older_failure),
            TEST(C055_T1_tasks_are_named_after_their_function),
            TEST(C050_T16_all_tasks_are_listed_oldest_first_without_the_ended),
-           TEST(C055_T1_default_names_are_unique), TEST(T16_outside_a_run_there_is_no_task),
+           TEST(N4_kept_handles_of_ended_tasks_are_counted), TEST(C055_T1_default_names_are_unique),
+           TEST(T16_outside_a_run_there_is_no_task),
            TEST(C034_awaiting_a_coroutine_is_a_call_and_does_not_yield),
            TEST(C049_T16_the_current_task_in_tasks_and_in_calls))
