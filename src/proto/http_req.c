@@ -144,14 +144,11 @@ bk_duration bki_http_pace_left(const struct bki_http_server *server,
                                const struct bki_http_pace *pace)
 {
     const bk_http_serve_opts *opts = &server->opts;
-    int64_t allowed = opts->min_rate_grace.ns;
-    uint64_t paid = pace->bytes / opts->min_rate; /* seconds */
-    if (paid > (uint64_t)(INT64_MAX / 1000000000))
-        return opts->idle_timeout;
-    if ((int64_t)paid * 1000000000 > allowed)
-        allowed = (int64_t)paid * 1000000000;
-    int64_t left = allowed == INT64_MAX ? allowed : allowed - pace->waited_ns;
-    return left < opts->idle_timeout.ns ? bk_ns(left) : opts->idle_timeout;
+    double paid = (double)pace->bytes * 1e9 / (double)opts->min_rate;
+    double left = paid - (double)pace->waited_ns;
+    if (paid < (double)opts->min_rate_grace.ns)
+        left = (double)(opts->min_rate_grace.ns - pace->waited_ns);
+    return left < (double)opts->idle_timeout.ns ? bk_ns((int64_t)left) : opts->idle_timeout;
 }
 
 /* ---- Its body ---- */
@@ -310,11 +307,11 @@ int bk_http_req_body(bk_http_req *req, bk_msg **out)
 int bki_http_req_skip_body(struct bk_http_req *req, size_t most)
 {
     char buf[2048];
-    while (!req->body.over && most > 0) {
-        ssize_t n = read_paced(req, buf, most < sizeof buf ? most : sizeof buf);
-        if (n < 0)
-            return (int)n;
+    while (!req->body.over) {
+        ssize_t n = read_paced(req, buf, most < sizeof buf ? most + 1 : sizeof buf);
+        if (n < 0 || (size_t)n > most)
+            return n < 0 ? (int)n : 0;
         most -= (size_t)n;
     }
-    return req->body.over;
+    return 1;
 }

@@ -69,7 +69,7 @@ static int read_head(struct bk_http_req *req, struct bki_http_head *h, bool firs
         left.ns -= bk_time_since(bk_now(), begin).ns;
     r = bk_wait_for(read_on, &read, left);
     /* Old clients send an empty line too many behind a body: that begins no request. */
-    bool begun = h->line < bki_stream_buffered(req->stream) || h->error;
+    bool begun = h->in_fields || h->error || h->line < bki_stream_buffered(req->stream);
     return !begun && (r == -ETIMEDOUT || r == -BK_EINCOMPLETE) ? 0 : r;
 }
 

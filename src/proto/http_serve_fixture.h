@@ -25,6 +25,7 @@
 struct site {
     bk_http_fn *handler;
     bk_http_serve_opts opts;
+    const char *address; /* default: some port */
     bk_listen_opts listen;
     bk_listener *listener;
     bk_task *task;
@@ -58,7 +59,8 @@ static int site_serve(void *ctx)
 static inline int site_open(struct site *site)
 {
     site->opts.on_error = site_error;
-    int r = bk_listen(&site->listener, "127.0.0.1:0", &site->listen);
+    int r =
+        bk_listen(&site->listener, site->address ? site->address : "127.0.0.1:0", &site->listen);
     return r < 0 ? r : bk_go(&site->task, site_serve, site, NULL);
 }
 
@@ -114,6 +116,18 @@ static inline const char *rest_of(bk_stream *s)
     if (r < 0)
         snprintf(text + strlen(text), 90, "!%s", strerrorname_np((int)-r));
     return text;
+}
+
+/* What has come by now, without dates; valid until the next call. */
+static inline const char *so_far(bk_stream *s)
+{
+    static char text[1 << 16];
+    ssize_t n;
+    settle();
+    n = recv(bk_stream_fd(s), text, sizeof text - 1, MSG_DONTWAIT);
+    text[n > 0 ? n : 0] = '\0';
+    drop_dates(text);
+    return n == 0 ? "(end)" : text;
 }
 
 static inline int send_text(bk_stream *s, const char *text)
