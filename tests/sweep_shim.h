@@ -18,13 +18,14 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 enum shim_call {
     SHIM_RECV, /* read, recv */
-    SHIM_SEND, /* write, writev, send, sendmsg */
+    SHIM_SEND, /* write, writev, send, sendmsg, sendfile */
     SHIM_ACCEPT,
     SHIM_CONNECT,
     SHIM_SOCKET,
@@ -195,6 +196,16 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
         iov = cut;
     }
     return syscall(SYS_writev, fd, iov, n);
+}
+
+static bool shim_no_sendfile; /* as if the kernel could not do it */
+
+ssize_t sendfile(int out, int in, off_t *offset, size_t len)
+{
+    if (shim_no_sendfile)
+        return shim_fail(EINVAL);
+    int error = shim_transfer(SHIM_SEND, out, &len);
+    return error ? shim_fail(error) : syscall(SYS_sendfile, out, in, offset, len);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)

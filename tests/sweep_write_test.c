@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over the write calls of a stream: what arrives is what was written, from its beginning,
  * and nothing that a call took is missing unless the stream says so. */
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "tests/sweep_calls.h"
@@ -12,6 +13,7 @@ struct writing {
     size_t n_written;        /* by calls that succeeded */
     size_t n_tried;          /* and by one that did not */
     size_t n_got;
+    int file;     /* of all bytes */
     bool dropped; /* what was unsent when it was closed is gone */
     char buf[8192];
 };
@@ -42,9 +44,27 @@ static int open_writing(void *ctx)
     return e < 0 ? e : f;
 }
 
+static int open_file(void *ctx)
+{
+    struct writing *w = ctx;
+    w->file = memfd_create("sweep", MFD_CLOEXEC);
+    if (w->file < 0 || write(w->file, all_bytes(), TOTAL) != TOTAL)
+        return -errno;
+    return open_writing(w);
+}
+
+static int open_file_to_copy(void *ctx)
+{
+    shim_no_sendfile = true;
+    return open_file(ctx);
+}
+
 static void close_writing(void *ctx)
 {
     struct writing *w = ctx;
+    shim_no_sendfile = false;
+    if (w->file > 0)
+        close(w->file);
     bk_stream_close(&w->here, -1);
     bk_stream_close(&w->there, -1);
 }
@@ -212,6 +232,22 @@ static int write_and_drop(void *ctx)
     return e < 0 ? e : bk_stream_close(&w->here, -EBADMSG);
 }
 
+/* Whatever happens, the position says what was taken. */
+static int send_a_file(void *ctx)
+{
+    struct writing *w = ctx;
+    int64_t r = 0;
+    for (int i = 0; r >= 0 && i < 2; i++) {
+        r = bk_stream_sendfile(w->here, w->file, (int64_t)w->n_written, 20000, NULL);
+        if (r >= 0 && r != 20000)
+            sweep_lost("%lld of 20000 bytes", (long long)r);
+        off_t position = lseek(w->file, 0, SEEK_CUR);
+        if (position != TOTAL)
+            w->n_tried = w->n_written = (size_t)position;
+    }
+    return r < 0 ? (int)r : 0;
+}
+
 /* A write that was cancelled before it took anything has left the stream as it was. */
 static int write_and_go_on(void *ctx)
 {
@@ -243,11 +279,29 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "writev", WRITING(write_pieces)},
     {.name = "drain", WRITING(write_and_drain)},
     {.name = "flush", WRITING(write_and_flush)},
-    {.name = "write eof", .state_size = sizeof(struct writing), .open = open_writing,
-     .close = close_writing, .subject = write_to_the_end, .helpers = {read_and_answer},
+    {.name = "write eof",
+     .state_size = sizeof(struct writing),
+     .open = open_writing,
+     .close = close_writing,
+     .subject = write_to_the_end,
+     .helpers = {read_and_answer},
      .check = all_arrives},
     {.name = "close", WRITING(write_and_close), .want = 7},
     {.name = "close with an error", WRITING(write_and_drop), .want = -EBADMSG},
+    {.name = "sendfile",
+     .state_size = sizeof(struct writing),
+     .open = open_file,
+     .close = close_writing,
+     .subject = send_a_file,
+     .helpers = {read_to_the_end},
+     .check = all_arrives},
+    {.name = "sendfile, copied",
+     .state_size = sizeof(struct writing),
+     .open = open_file_to_copy,
+     .close = close_writing,
+     .subject = send_a_file,
+     .helpers = {read_to_the_end},
+     .check = all_arrives},
     {.name = "write and give way", WRITING(write_and_give_way)},
     {.name = "write and uncancel", WRITING(write_and_go_on), .survives = true},
 };

@@ -133,6 +133,22 @@ BK_API int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n);
  * piece of any length is taken); -EBUSY; or the connection's error. */
 BK_API int bk_stream_try_write(bk_stream *stream, const void *data, size_t len);
 
+typedef struct bk_sendfile_opts {
+    bool no_fallback; /* -EOPNOTSUPP where the kernel cannot do it alone: TLS, odd file systems */
+} bk_sendfile_opts;
+
+/* Sends count bytes of the open file fd, from offset on; the kernel does, without a copy in the
+ * process (sendfile(2)), and where it cannot, the file is read and written.  A file that is not in
+ * memory yet is read on a thread of the pool.
+ * offset: -1 for where the file's position is.  count: below zero for all up to the file's end.
+ * fd: borrowed; a file that has a position.  That is behind the last byte sent afterwards, whatever
+ * the result.
+ * Suspends as bk_stream_write.  Returns how many bytes were sent, fewer than count when the file
+ * ended; -ESPIPE for a pipe or a socket; an error of reading the file, after which the stream is
+ * fine; -ECANCELED, likewise; or as bk_stream_write. */
+BK_API int64_t bk_stream_sendfile(bk_stream *stream, int fd, int64_t offset, int64_t count,
+                                  const bk_sendfile_opts *opts);
+
 /* Suspends until at most a quarter of write_buffer is unsent: for a writer who would rather wait
  * early than have its data queue up.  Returns 0, -ECANCELED, or the connection's error. */
 BK_API int bk_stream_drain(bk_stream *stream);

@@ -125,9 +125,7 @@ static int check_kind(int fd, mode_t mode)
     return 0;
 }
 
-/* Writing to a pipe without a reader has no flag against SIGPIPE: until the end of the run the
- * loop's thread keeps it blocked, and sees EPIPE. */
-static void block_sigpipe(struct bk_loop *loop)
+void bki_block_sigpipe(struct bk_loop *loop)
 {
     sigset_t set, before;
     if (loop->sigpipe_blocked)
@@ -160,7 +158,7 @@ int bk_stream_from_fd(bk_stream **out, int fd, const bk_stream_opts *opts)
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* fails on what is not TCP */
     } else {
-        block_sigpipe(s->loop);
+        bki_block_sigpipe(s->loop);
     }
     *out = s;
     return 0;

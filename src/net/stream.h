@@ -125,6 +125,9 @@ void bki_stream_end_hung_up(struct bk_stream *s);
  * is only asked to end. */
 void bki_stream_fail_write(struct bk_stream *s, int error);
 
+/* Between begin_write and end_write: as bki_stream_send, behind the filter. */
+int bki_stream_send_past(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
+
 /* bk_stream_writev that also says how much was taken when it fails. */
 int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken);
 
@@ -141,6 +144,10 @@ size_t bki_stream_unacked(const struct bk_stream *s);
 
 /* Suspends until at most `limit` bytes are unsent.  0, -ECANCELED, or the connection's error. */
 int bki_stream_wait_unsent(struct bk_stream *s, size_t limit);
+
+/* Writing to a pipe without a reader, or a file to a socket, has no flag against SIGPIPE: until the
+ * end of the run the loop's thread keeps it blocked, and sees EPIPE. */
+void bki_block_sigpipe(struct bk_loop *loop);
 
 /* After an operation that completed at once: gives other tasks their turn now and then. */
 static inline void bki_stream_breathe(struct bk_stream *s)
@@ -159,6 +166,11 @@ static inline int bki_stream_begin_read(struct bk_stream *s)
         s->reading = true;
     return r;
 }
+
+/* Start and end of a public write call: one writer at a time, and while writing is possible.  The
+ * end returns r. */
+int bki_stream_begin_write(struct bk_stream *s);
+int bki_stream_end_write(struct bk_stream *s, int r);
 
 static inline size_t bki_stream_buffered(const struct bk_stream *s)
 {

@@ -271,7 +271,7 @@ static int check_writable(struct bk_stream *s)
     return 0;
 }
 
-static int begin_write(struct bk_stream *s)
+int bki_stream_begin_write(struct bk_stream *s)
 {
     int r = bki_check_cancel();
     if (r == 0)
@@ -281,7 +281,7 @@ static int begin_write(struct bk_stream *s)
     return r;
 }
 
-static int end_write(struct bk_stream *s, int r)
+int bki_stream_end_write(struct bk_stream *s, int r)
 {
     s->writing = false;
     if (__builtin_expect(s->hung_up, 0))
@@ -289,7 +289,7 @@ static int end_write(struct bk_stream *s, int r)
     return r;
 }
 
-static int send_filtered(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
+int bki_stream_send_past(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
 {
     if (__builtin_expect(s->filter != NULL, 0))
         return s->filter->send(s, pieces, n, taken);
@@ -300,10 +300,10 @@ int bki_stream_writev(struct bk_stream *s, const bk_span *pieces, size_t n, size
 {
     if (taken)
         *taken = 0;
-    int r = begin_write(s);
+    int r = bki_stream_begin_write(s);
     if (r < 0)
         return r;
-    r = end_write(s, send_filtered(s, pieces, n, taken));
+    r = bki_stream_end_write(s, bki_stream_send_past(s, pieces, n, taken));
     bki_stream_breathe(s);
     return r;
 }
@@ -314,9 +314,9 @@ int bki_stream_pushv(struct bk_stream *s, const bk_span *pieces, size_t n)
     if (r < 0)
         return r;
     s->writing = s->pushing = true;
-    r = send_filtered(s, pieces, n, NULL);
+    r = bki_stream_send_past(s, pieces, n, NULL);
     s->pushing = false;
-    return end_write(s, r);
+    return bki_stream_end_write(s, r);
 }
 
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len)
@@ -386,8 +386,8 @@ int bk_stream_write_eof(bk_stream *stream)
 {
     if (stream->write_closed)
         return 0;
-    int r = begin_write(stream);
+    int r = bki_stream_begin_write(stream);
     if (r < 0)
         return r;
-    return end_write(stream, write_eof(stream));
+    return bki_stream_end_write(stream, write_eof(stream));
 }
