@@ -252,7 +252,9 @@ static int cause_an_error(void *ctx)
     return r < 0 ? r : closed;
 }
 
-static void C009_nor_in_on_error(void)
+/* asyncio's handler runs in the context of the task whose failure it hears of.  Here it is
+ * nobody's, so that it cannot suspend a task that only happens to run. */
+static void D1_differs_nor_in_on_error_which_is_outside_of_any_task(void)
 {
     trace_reset();
     bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = try_all_on_error};
@@ -303,5 +305,5 @@ LOOP_TEST(N5_nor_in_a_function_on_the_pool)
 }
 
 CHECK_MAIN(TEST(nothing_can_wait_in_a_call), TEST(nor_in_a_callback_of_a_future),
-           TEST(C009_nor_in_on_error), TEST(N5_nor_on_a_thread_without_a_loop),
-           TEST(N5_nor_in_a_function_on_the_pool))
+           TEST(D1_differs_nor_in_on_error_which_is_outside_of_any_task),
+           TEST(N5_nor_on_a_thread_without_a_loop), TEST(N5_nor_in_a_function_on_the_pool))

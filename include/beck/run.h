@@ -74,7 +74,9 @@ typedef struct bk_run_opts {
  * -ENOMEM, -EINVAL, -ENOSYS  the loop could not be set up (bk_errmsg says why). */
 BK_API int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts);
 
-/* The running loop of this thread, NULL outside bk_run.  Valid until that bk_run returns. */
+/* The loop of this thread, NULL without one.  Valid until it is closed (bk_loop_ref keeps it for
+ * other threads).  Having been asked for it, an idle loop waits for calls from threads instead of
+ * reporting a deadlock. */
 BK_API bk_loop *bk_loop_current(void);
 
 /* The loop's clock: CLOCK_MONOTONIC, or the virtual clock of a test run.  On a thread without a

@@ -194,6 +194,25 @@ static void C014_R4_stop_lets_what_is_ready_run_and_no_more(void)
     CHECK_EQ(bk_loop_close(&loop, 0), 0);
 }
 
+static int call_next(void *ctx)
+{
+    return bk_call_soon(NULL, say, ctx);
+}
+
+/* asyncio ends with the iteration, so that what became ready in it waits.  Here there are no
+ * iterations: the stop itself stands in line. */
+static void R4_differs_what_became_ready_before_the_stop_still_runs(void)
+{
+    bk_loop *loop = new_loop();
+    CHECK(loop);
+    CHECK_EQ(bk_call_soon(NULL, call_next, "before"), 0);
+    CHECK_EQ(bk_call_soon(NULL, stop_and_call, "after"), 0);
+    CHECK_EQ(bk_loop_run_forever(loop), 0);
+    CHECK_STR(trace_text(), "stop before");
+    CHECK_EQ(bk_loop_close(&loop, 0), 0);
+    CHECK_STR(trace_text(), "stop before after");
+}
+
 /* One turn, which takes in what is due, runs what is ready, and does not wait for the rest. */
 static void C014_R4_R5_stop_before_a_run_is_one_turn(void)
 {
@@ -661,6 +680,7 @@ CHECK_MAIN(TEST(R2_what_a_run_leaves_goes_on_in_the_next), TEST(R2_a_thread_has_
            TEST(C013_R1_R2_R4_a_run_inside_a_run_is_refused_and_so_is_close),
            TEST(R4_N5_another_threads_loop_is_refused), TEST(tasks_calls_and_objects_between_runs),
            TEST(C014_R4_stop_lets_what_is_ready_run_and_no_more),
+           TEST(R4_differs_what_became_ready_before_the_stop_still_runs),
            TEST(C014_R4_R5_stop_before_a_run_is_one_turn),
            TEST(R4_a_task_may_stop_the_loop_and_goes_on_in_the_next_run),
            TEST(C015_R4_stopped_before_the_task_has_ended_is_an_error),

@@ -161,7 +161,7 @@ static void cancel_in_vain(struct visit *visit)
 
 /* asyncio's future is cancelled at once, whatever the task makes of it.  Here the outcome is the
  * task's. */
-LOOP_TEST(C164_R7_differs_a_task_that_does_not_give_way_has_its_own_result)
+LOOP_TEST(C164_differs_a_task_that_does_not_give_way_has_its_own_result)
 {
     sem_init(&go_on, 0, 0);
     struct visit visit = pay_visit(cancel_in_vain);
@@ -395,7 +395,7 @@ static void every_allocation_may_fail(void)
 CHECK_MAIN(TEST(C164_R7_a_thread_gets_the_result),
            TEST(C164_R7_a_thread_gets_the_error_and_its_detail),
            TEST(C164_R7_a_thread_times_out_and_cancels),
-           TEST(C164_R7_differs_a_task_that_does_not_give_way_has_its_own_result),
+           TEST(C164_differs_a_task_that_does_not_give_way_has_its_own_result),
            TEST(R7_that_it_could_not_be_started_is_told_too),
            TEST(R1_R7_the_end_of_the_loop_ends_the_wait), TEST(C011_R7_a_closed_loop_refuses),
            TEST(R7_N5_a_task_of_another_loop_waits),
