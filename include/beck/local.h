@@ -10,7 +10,8 @@
  *
  * A task starts with the values that its starter has at that moment; what either sets later, the
  * other does not see.  The same goes for bk_to_thread (with its thread), bk_go_threadsafe, the
- * calls of the loop and the callbacks of futures.  asyncio: contextvars. */
+ * calls of the loop and the callbacks of futures and tasks.  What is set between the runs of a loop
+ * that is kept (loop.h), the tasks of each run start with.  asyncio: contextvars. */
 #ifndef BECK_LOCAL_H
 #define BECK_LOCAL_H
 
@@ -26,10 +27,9 @@ typedef struct bk_local {
     void (*free)(void *value);
 } bk_local;
 
-/* Sets local for the running task, call or bk_to_thread function.  value: the local's to free when
- * local->free is set; NULL unsets it.
- * Returns 0; -ENOMEM, and value is the caller's still; -EINVAL outside of any.  Does not suspend.
- * ContextVar.set. */
+/* Sets local for the running task, call or bk_to_thread function, or between the runs of a loop.
+ * value: the local's to free when local->free is set; NULL unsets it. Returns 0; -ENOMEM, and value
+ * is the caller's still; -EINVAL outside of any.  Does not suspend. ContextVar.set. */
 BK_API int bk_local_set(const bk_local *local, void *value);
 
 /* The value as set here, or before here was started; NULL when it is not set.  Borrowed: valid

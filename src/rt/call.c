@@ -60,9 +60,9 @@ static void run(struct bki_call *call)
         struct bki_locals *before = bki_locals_enter(h->locals);
         h->locals = NULL;
         int r = h->fn(h->ctx);
-        bki_locals_leave(before);
         if (r < 0)
             bki_call_failed("call failed", (const void *)(uintptr_t)h->fn, r);
+        bki_locals_leave(before);
     }
     unref(h);
 }

@@ -39,9 +39,9 @@ static void run(struct bki_call *call)
     struct bki_locals *before = bki_locals_enter(cb->locals);
     cb->locals = NULL;
     int r = cb->kind->run(cb);
-    bki_locals_leave(before);
     if (r < 0)
         bki_call_failed(cb->kind->failed, cb->fn, r);
+    bki_locals_leave(before);
     cb->kind->unref(cb->subject);
     bki_callback_free(cb);
 }

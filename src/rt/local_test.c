@@ -137,6 +137,68 @@ static void R8_the_end_of_the_task_lets_go(void)
     CHECK_EQ(n_freed, 1);
 }
 
+static int main_sees(void *ctx)
+{
+    say_colour("main:");
+    int r = bk_local_set(&colour, "blue");
+    trace("%d", bk_local_get(&owned) == ctx);
+    return r;
+}
+
+/* Between the runs of a loop that is kept, values belong to the loop. */
+static void R2_R8_several_runs_of_a_loop_start_with_the_same_values(void)
+{
+    bool a = false;
+    bk_loop *loop = NULL;
+    trace_reset();
+    n_freed = 0;
+    CHECK_EQ(bk_loop_new(&loop, &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL}), 0);
+    CHECK_EQ(bk_local_set(&colour, "red"), 0);
+    CHECK_EQ(bk_local_set(&owned, &a), 0);
+    CHECK_EQ(bk_loop_run(loop, main_sees, &a), 0);
+    CHECK_EQ(bk_loop_run(loop, main_sees, &a), 0);
+    CHECK_EQ(n_freed, 0);
+    CHECK_EQ(bk_loop_close(&loop, 0), 0);
+    CHECK_EQ(n_freed, 1);
+    CHECK(a);
+    CHECK_STR(trace_text(), "main:red 1 main:red 1");
+}
+
+static void say_in_handler(void *ctx, const bk_error_report *report)
+{
+    (void)ctx;
+    trace("%s:%s", report->what, get(&colour));
+    bk_local_set(&colour, "white");
+}
+
+static int fail_in_blue(void *ctx)
+{
+    (void)ctx;
+    int r = bk_local_set(&colour, "blue");
+    return r < 0 ? r : -EIO;
+}
+
+static int cause_reports(void *ctx)
+{
+    (void)ctx;
+    int r = bk_local_set(&colour, "red");
+    if (r == 0)
+        r = bk_call_soon(NULL, fail_in_blue, NULL);
+    if (r == 0)
+        r = bk_yield();
+    if (r == 0)
+        r = bk_call_soon(NULL, say_colour, "next:");
+    return r < 0 ? r : bk_yield();
+}
+
+static void D1_R8_the_handler_of_errors_sees_those_of_what_failed(void)
+{
+    trace_reset();
+    bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = say_in_handler};
+    CHECK_EQ(bk_run(cause_reports, NULL, &opts), 0);
+    CHECK_STR(trace_text(), "call failed:blue next:red");
+}
+
 static void outside_of_tasks_there_are_none(void)
 {
     CHECK(bk_local_get(&colour) == NULL);
@@ -346,7 +408,10 @@ static void out_of_memory_each_allocation(void)
 CHECK_MAIN(TEST(C054_R8_a_task_starts_with_a_copy),
            TEST(R8_values_go_down_through_any_number_of_tasks), TEST(several_values_and_unset_ones),
            TEST(R8_an_owned_value_is_freed_when_nobody_sees_it),
-           TEST(R8_the_end_of_the_task_lets_go), TEST(outside_of_tasks_there_are_none),
+           TEST(R8_the_end_of_the_task_lets_go),
+           TEST(R2_R8_several_runs_of_a_loop_start_with_the_same_values),
+           TEST(D1_R8_the_handler_of_errors_sees_those_of_what_failed),
+           TEST(outside_of_tasks_there_are_none),
            TEST(R8_calls_run_with_the_values_of_who_made_them),
            TEST(R8_what_a_call_sets_ends_with_it),
            TEST(R8_callbacks_run_with_the_values_of_who_added_them),

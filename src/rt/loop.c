@@ -15,6 +15,7 @@
 #include "rt/dump.h"
 #include "rt/fault.h"
 #include "rt/fd.h"
+#include "rt/local.h"
 #include "rt/loop.h"
 #include "rt/owner.h"
 #include "rt/report.h"
@@ -196,6 +197,7 @@ static int end(struct bk_loop *loop)
     end_calls(loop);
     bki_sched_part(loop);
     bki_task_report_ended(loop);
+    bki_locals_drop(&loop->scheduler);
     if (loop->sigpipe_blocked)
         unblock_sigpipe();
     dismantle(loop);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Telling the program of failures that nobody saw. */
+#include "rt/report.h"
+
 #include <stdio.h>
 #include <unistd.h>
 
-#include "rt/report.h"
+#include "rt/local.h"
 
 /* What happened must be seen: the only thing besides the deadlock report that the library prints by
  * itself, and a program replaces it by on_error. */
@@ -23,10 +25,13 @@ void bki_report_print(void *ctx, const bk_error_report *report)
 static void call_handler(struct bk_loop *loop, const bk_error_report *report)
 {
     struct bk_task *current = loop->current;
+    struct bki_locals *locals = bki_locals_share(); /* it sees those of what failed */
     loop->current = &loop->scheduler;
+    locals = bki_locals_enter(locals);
     loop->reporting = true;
     loop->opts.on_error(loop->opts.on_error_ctx, report);
     loop->reporting = false;
+    bki_locals_leave(locals);
     loop->current = current;
 }
 
