@@ -46,6 +46,9 @@ typedef struct bk_run_opts {
     size_t max_tasks;
     /* Most threads for blocking calls (bk_to_thread); default min(32, CPUs + 4). */
     unsigned max_threads;
+    /* Threads for blocking calls in place of the loop's own (thread.h).  It stays yours, and must
+     * last as long as the loop.  asyncio: loop.set_default_executor. */
+    struct bk_executor *executor;
     /* How long the end of the run waits for functions on threads whose callers have gone
      * (bk_to_thread_opts.on_abandon); it then tells on_error and leaves them to themselves.  By the
      * real clock, default 300 s. */

@@ -1,66 +1,57 @@
 /* SPDX-License-Identifier: MIT
- * Blocking calls on a few threads beside the loop. */
-#include <assert.h>
-#include <pthread.h>
-#include <signal.h>
+ * Blocking calls on an executor's threads, and the executor that each loop has of its own. */
 #include <stdio.h>
 #include <unistd.h>
 
+#include <beck/gather.h>
 #include <beck/loop.h>
 #include <beck/thread.h>
 
 #include "base/alloc.h"
+#include "rt/executor.h"
 #include "rt/local.h"
 #include "rt/report.h"
 
-/* One call.  The pool's mutex guards `state` and `abandoned`; the thread that runs it owns the rest
- * until its post has run in the loop, the loop before and after. */
-enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE };
+/* One call.  The thread that runs it owns it until its post has run in the loop, the loop before
+ * and after; `fate` is what the two settle when the caller leaves. */
+enum fate { WAITED_FOR, ABANDONED, OVER };
 
-struct job {
-    struct bki_list link; /* in pool->queue while queued */
+struct call {
+    struct bki_job job;
     struct bki_post post;
+    struct bk_loop *loop; /* of an abandoned call: with a reference */
     bk_fn *fn;
     void *ctx;
     void (*on_abandon)(void *ctx, int result);
     bk_task *task;
     struct bki_locals *locals; /* the caller's */
-    enum job_state state;
-    bool abandoned; /* the caller has gone: nobody waits for the post */
-    bool returned;  /* the post has run; loop thread only */
+    _Atomic enum fate fate;
+    atomic_bool cancelled; /* the caller was, while it ran */
+    bool returned;         /* the post has run; loop thread only */
     int result;
     char error[BKI_ERROR_TEXT_SIZE];
 };
 
-struct bki_pool {
-    struct bk_loop *loop;
-    pthread_mutex_t mutex;
-    pthread_cond_t more; /* jobs in the queue, or closing */
-    struct bki_list queue;
-    size_t n_queued;
-    unsigned n_free; /* threads that run no call: asleep on `more`, or on their way there */
-    bool closing;
-    bool left;        /* the loop has gone on without us: the last thread frees the pool */
-    unsigned n_alive; /* threads that have not ended */
-    pthread_cond_t ended;
-    unsigned n_threads, max_threads;
-    pthread_t threads[];
-};
-
-static void describe_job(const void *object, char *buf, size_t size)
+static void describe_call(const void *object, char *buf, size_t size)
 {
-    const struct job *job = object;
-    struct bki_pool *pool = job->task->loop->pool;
-    pthread_mutex_lock(&pool->mutex);
-    bool queued = job->state == JOB_QUEUED;
-    pthread_mutex_unlock(&pool->mutex);
+    const struct call *call = object;
+    struct bk_executor *ex = call->job.executor;
+    pthread_mutex_lock(&ex->mutex);
+    bool queued = call->job.state == BKI_JOB_QUEUED;
+    pthread_mutex_unlock(&ex->mutex);
     if (queued)
-        snprintf(buf, size, "(all %u are busy)", pool->n_threads);
+        snprintf(buf, size, "(all %u are busy)", ex->n_threads);
 }
 
-static const struct bki_wait_kind job_kind = {.what = "thread", .describe = describe_job};
+static const struct bki_wait_kind call_kind = {.what = "thread", .describe = describe_call};
 
-/* ---- On the pool's threads ---- */
+static void free_call(struct call *call)
+{
+    bki_locals_unref(call->locals);
+    bki_free(call);
+}
+
+/* ---- On a thread ---- */
 
 static void clear_error(void)
 {
@@ -68,198 +59,78 @@ static void clear_error(void)
     bki_error_slot_adopt(&none);
 }
 
-static void run_job(struct bki_pool *pool, struct job *job)
+static __thread const struct call *running;
+
+bool bk_thread_is_cancelled(void)
 {
+    return running && atomic_load_explicit(&running->cancelled, memory_order_relaxed);
+}
+
+static void run_call(struct bki_job *job)
+{
+    struct call *call = bki_container(job, struct call, job);
     clear_error();
-    bki_locals_enter_thread(job->locals);
-    job->result = job->fn(job->ctx);
-    if (job->result < 0)
-        snprintf(job->error, sizeof job->error, "%s", bk_errmsg());
-    /* Free already before the caller knows, so that its next call does not start another thread. */
-    pthread_mutex_lock(&pool->mutex);
-    job->state = JOB_DONE;
-    pool->n_free++;
-    bool abandoned = job->abandoned;
-    pthread_mutex_unlock(&pool->mutex);
+    bki_locals_enter_thread(call->locals);
+    running = call;
+    call->result = call->fn(call->ctx);
+    running = NULL;
+    if (call->result < 0)
+        snprintf(call->error, sizeof call->error, "%s", bk_errmsg());
+    bki_executor_done(job);
+    enum fate waited_for = WAITED_FOR;
+    bool abandoned = !atomic_compare_exchange_strong(&call->fate, &waited_for, OVER);
     if (abandoned)
-        job->on_abandon(job->ctx, job->result);
+        call->on_abandon(call->ctx, call->result);
     bki_locals_leave_thread();
-    if (bki_inbox_post(pool->loop, &job->post) < 0) {
-        assert(abandoned); /* the loop has closed without waiting for it */
-        bki_free(job);
-    }
-}
-
-static void free_pool(struct bki_pool *pool)
-{
-    pthread_cond_destroy(&pool->more);
-    pthread_cond_destroy(&pool->ended);
-    pthread_mutex_destroy(&pool->mutex);
-    bki_free(pool);
-}
-
-/* Under the mutex, which it lets go: the last thing a thread does. */
-static void leave_pool(struct bki_pool *pool)
-{
-    bool last = --pool->n_alive == 0 && pool->left;
-    struct bk_loop *loop = pool->loop;
-    pthread_cond_signal(&pool->ended);
-    pthread_mutex_unlock(&pool->mutex);
-    if (last) {
-        free_pool(pool);
+    struct bk_loop *loop = call->loop;
+    if (bki_inbox_post(loop, &call->post) < 0) {
+        free_call(call); /* it was abandoned, and the loop has closed without waiting for it */
         bk_loop_free(&loop);
     }
 }
 
-static void *work(void *arg)
-{
-    struct bki_pool *pool = arg;
-    pthread_mutex_lock(&pool->mutex);
-    for (;;) {
-        struct bki_list *first = bki_list_pop(&pool->queue);
-        if (first) {
-            struct job *job = bki_container(first, struct job, link);
-            pool->n_queued--;
-            pool->n_free--;
-            job->state = JOB_RUNNING;
-            pthread_mutex_unlock(&pool->mutex);
-            run_job(pool, job);
-            pthread_mutex_lock(&pool->mutex);
-        } else if (pool->closing) {
-            break;
-        } else {
-            pthread_cond_wait(&pool->more, &pool->mutex);
-        }
-    }
-    leave_pool(pool);
-    return NULL;
-}
-
-/* Signals are for the program's own threads, but for those that a fault raises in the thread
- * itself. */
-static void block_signals(sigset_t *before)
-{
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
-    sigset_t set;
-    sigfillset(&set);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(&set, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &set, before);
-}
-
-static int start_thread(struct bki_pool *pool)
-{
-    sigset_t before;
-    block_signals(&before);
-    int err = pthread_create(&pool->threads[pool->n_threads], NULL, work, pool);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err != 0)
-        return -err;
-    pthread_setname_np(pool->threads[pool->n_threads], "beck-pool");
-    pool->n_threads++;
-    pool->n_alive++;
-    pool->n_free++;
-    return 0;
-}
-
 /* ---- In the loop ---- */
 
-static unsigned default_threads(void)
-{
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    return cpus < 1 ? 5 : cpus > 28 ? 32 : (unsigned)cpus + 4;
-}
-
-static void init_ended(pthread_cond_t *ended)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(ended, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-static struct bki_pool *pool_of(struct bk_loop *loop)
-{
-    if (loop->pool)
-        return loop->pool;
-    unsigned max = loop->opts.max_threads ? loop->opts.max_threads : default_threads();
-    struct bki_pool *pool = bki_zalloc(sizeof *pool + max * sizeof pool->threads[0]);
-    if (!pool)
-        return NULL;
-    pool->loop = loop;
-    pthread_mutex_init(&pool->mutex, NULL);
-    pthread_cond_init(&pool->more, NULL);
-    init_ended(&pool->ended);
-    bki_list_init(&pool->queue);
-    pool->max_threads = max;
-    loop->pool = pool;
-    return pool;
-}
-
-static void job_free(struct job *job)
-{
-    bki_locals_unref(job->locals);
-    bki_free(job);
-}
-
-/* The thread is done with the job. */
+/* The thread is done with the call. */
 static void come_back(struct bki_post *post, struct bk_loop *loop)
 {
-    struct job *job = bki_container(post, struct job, post);
+    struct call *call = bki_container(post, struct call, post);
     loop->n_jobs--;
-    if (job->abandoned) {
-        job_free(job);
+    if (atomic_load(&call->fate) == ABANDONED) {
+        free_call(call);
+        bk_loop_free(&loop);
         return;
     }
-    job->returned = true;
-    bki_wake(job->task);
-}
-
-/* Queues the job and makes sure that some thread will take it.  -EAGAIN when there is none. */
-static int submit(struct bki_pool *pool, struct job *job)
-{
-    int r = 0;
-    pthread_mutex_lock(&pool->mutex);
-    if (pool->n_queued >= pool->n_free && pool->n_threads < pool->max_threads)
-        r = start_thread(pool);
-    if (pool->n_threads > 0) {
-        bki_list_push_back(&pool->queue, &job->link);
-        pool->n_queued++;
-        pthread_cond_signal(&pool->more);
-        r = 0;
-    }
-    pthread_mutex_unlock(&pool->mutex);
-    return r < 0 ? bki_fail_errno(-EAGAIN, "no thread could be started") : 0;
+    call->returned = true;
+    bki_wake(call->task);
 }
 
 enum leaving { LEAVE_NOT_STARTED, LEAVE_ABANDONED, STAY };
 
-/* The caller was cancelled: what becomes of its job? */
-static enum leaving leave(struct bki_pool *pool, struct job *job)
+/* The caller was cancelled: what becomes of its call? */
+static enum leaving leave(struct call *call)
 {
-    enum leaving how = STAY;
-    pthread_mutex_lock(&pool->mutex);
-    if (job->state == JOB_QUEUED) {
-        bki_list_remove(&job->link);
-        pool->n_queued--;
-        how = LEAVE_NOT_STARTED;
-    } else if (job->state == JOB_RUNNING && job->on_abandon) {
-        job->abandoned = true;
-        how = LEAVE_ABANDONED;
-    }
-    pthread_mutex_unlock(&pool->mutex);
-    return how;
+    if (bki_executor_withdraw(call->job.executor, &call->job))
+        return LEAVE_NOT_STARTED;
+    atomic_store(&call->cancelled, true);
+    if (!call->on_abandon)
+        return STAY;
+    enum fate waited_for = WAITED_FOR;
+    bk_loop_ref(call->loop);
+    if (atomic_compare_exchange_strong(&call->fate, &waited_for, ABANDONED))
+        return LEAVE_ABANDONED;
+    bk_loop_free(&(struct bk_loop *){call->loop});
+    return STAY;
 }
 
-/* Waits for the job, or parts with it.  STAY: it has come back. */
-static enum leaving wait_for_job(struct bki_pool *pool, struct job *job)
+/* Waits for the call, or parts with it.  STAY: it has come back. */
+static enum leaving wait_for_call(struct call *call)
 {
     struct bki_cancel_told told = bki_cancel_told_save();
-    while (!job->returned) {
-        if (bki_park(&job_kind, job) == 0 || job->returned)
+    while (!call->returned) {
+        if (bki_park(&call_kind, call) == 0 || call->returned)
             continue;
-        enum leaving how = leave(pool, job);
+        enum leaving how = leave(call);
         if (how != STAY)
             return how;
     }
@@ -267,51 +138,70 @@ static enum leaving wait_for_job(struct bki_pool *pool, struct job *job)
     return STAY;
 }
 
-static int finish(struct job *job)
+static int finish(struct call *call)
 {
-    int r = job->result;
+    int r = call->result;
     if (r < 0) {
-        struct bki_error_slot slot = {job->error};
+        struct bki_error_slot slot = {call->error};
         bki_error_slot_adopt(&slot);
     }
-    job_free(job);
+    free_call(call);
+    return r;
+}
+
+/* The loop's own, made for its first call; NULL without memory. */
+static struct bk_executor *default_executor(struct bk_loop *loop)
+{
+    if (loop->opts.executor)
+        return loop->opts.executor;
+    if (!loop->executor)
+        bk_executor_new(&loop->executor,
+                        &(bk_executor_opts){.max_threads = loop->opts.max_threads});
+    return loop->executor;
+}
+
+static int submit(struct call **out, bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
+{
+    struct bk_executor *ex = opts && opts->executor ? opts->executor : default_executor(bki_loop);
+    struct call *call = ex ? bki_alloc(sizeof *call) : NULL;
+    if (!call)
+        return bk_fail(-ENOMEM, "no memory for a call on another thread");
+    *call = (struct call){
+        .job.run = run_call,
+        .post.run = come_back,
+        .loop = bki_loop,
+        .fn = fn,
+        .ctx = ctx,
+        .on_abandon = opts ? opts->on_abandon : NULL,
+        .task = bki_self(),
+        .locals = bki_locals_share(),
+    };
+    int r = bki_executor_submit(ex, &call->job);
+    if (r < 0)
+        free_call(call);
+    else
+        *out = call;
     return r;
 }
 
 int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
 {
     void (*on_abandon)(void *ctx, int result) = opts ? opts->on_abandon : NULL;
+    struct call *call;
     int r = bki_check_cancel();
-    if (r < 0) {
-        if (on_abandon && r == -ECANCELED)
-            on_abandon(ctx, -ECANCELED);
+    if (r == -ECANCELED && on_abandon)
+        on_abandon(ctx, r);
+    if (r == 0)
+        r = submit(&call, fn, ctx, opts);
+    if (r < 0)
         return r;
-    }
-    struct bk_loop *loop = bki_loop;
-    struct bki_pool *pool = pool_of(loop);
-    struct job *job = pool ? bki_alloc(sizeof *job) : NULL;
-    if (!job)
-        return bk_fail(-ENOMEM, "no memory for a call on another thread");
-    *job = (struct job){
-        .post.run = come_back,
-        .fn = fn,
-        .ctx = ctx,
-        .on_abandon = on_abandon,
-        .task = bki_self(),
-        .locals = bki_locals_share(),
-    };
-    r = submit(pool, job);
-    if (r < 0) {
-        job_free(job);
-        return r;
-    }
-    loop->n_jobs++;
-    switch (wait_for_job(pool, job)) {
+    bki_loop->n_jobs++;
+    switch (wait_for_call(call)) {
     case STAY:
-        return finish(job);
+        return finish(call);
     case LEAVE_NOT_STARTED:
-        loop->n_jobs--;
-        job_free(job);
+        bki_loop->n_jobs--;
+        free_call(call);
         if (on_abandon)
             on_abandon(ctx, -ECANCELED);
         return -ECANCELED;
@@ -321,17 +211,60 @@ int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
     return -ECANCELED;
 }
 
-/* Under the mutex: waits for all threads to end, or for the limit. */
-static void wait_for_threads(struct bki_pool *pool, bk_duration limit)
+/* ---- All cores ---- */
+
+struct map {
+    bk_to_thread_opts opts;
+    bk_fn *fn;
+    char *items;
+    size_t n, size;
+    atomic_size_t next;
+};
+
+static int map_on_thread(void *ctx)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t until = bk_time_add((bk_time){t.tv_sec * 1000000000 + t.tv_nsec}, limit).ns;
-    t = (struct timespec){.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
-    int err = 0;
-    while (pool->n_alive > 0 && err != ETIMEDOUT)
-        err = pthread_cond_timedwait(&pool->ended, &pool->mutex, &t);
+    struct map *map = ctx;
+    size_t i;
+    int r = 0;
+    while (r >= 0 && !bk_thread_is_cancelled() && (i = atomic_fetch_add(&map->next, 1)) < map->n)
+        r = map->fn(map->items + i * map->size);
+    return r < 0 ? r : 0;
 }
+
+/* Its failure makes the gather cancel the others, which stop after the item they are at. */
+static int map_in_task(void *ctx)
+{
+    struct map *map = ctx;
+    return bk_to_thread(map_on_thread, map, &map->opts);
+}
+
+static size_t n_workers(const struct bk_executor *ex, size_t n_items)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t n = cpus > 0 ? (size_t)cpus : 1;
+    if (ex && ex->max_threads < n)
+        n = ex->max_threads;
+    return n < n_items ? n : n_items;
+}
+
+int bk_executor_map(bk_executor *executor, bk_fn *fn, void *items, size_t n, size_t size)
+{
+    struct map map = {.opts.executor = executor, .fn = fn, .items = items, .n = n, .size = size};
+    size_t n_calls = n_workers(executor, n);
+    int r = bki_check_cancel();
+    if (r < 0 || n == 0)
+        return r;
+    bk_call *calls = bki_zalloc(n_calls * sizeof *calls);
+    if (!calls)
+        return bk_fail(-ENOMEM, "no memory for %zu calls on threads", n_calls);
+    for (size_t i = 0; i < n_calls; i++)
+        calls[i] = (bk_call){.fn = map_in_task, .ctx = &map};
+    r = bk_gather(calls, n_calls, NULL);
+    bki_free(calls);
+    return r;
+}
+
+/* ---- The end of the loop ---- */
 
 static void report_left(unsigned n)
 {
@@ -344,26 +277,10 @@ static void report_left(unsigned n)
 
 void bki_pool_close(struct bk_loop *loop)
 {
-    struct bki_pool *pool = loop->pool;
-    if (!pool)
+    if (!loop->executor)
         return;
-    loop->pool = NULL;
-    pthread_mutex_lock(&pool->mutex);
-    pool->closing = true;
-    pthread_cond_broadcast(&pool->more);
-    wait_for_threads(pool, loop->opts.thread_limit);
-    unsigned n_left = pool->n_alive;
-    if (n_left > 0) {
-        pool->left = true;
-        bk_loop_ref(loop); /* the threads will find its inbox closed */
-        for (unsigned i = 0; i < pool->n_threads; i++)
-            pthread_detach(pool->threads[i]);
-        pthread_mutex_unlock(&pool->mutex);
+    unsigned n_left = bki_executor_wait(loop->executor, loop->opts.thread_limit);
+    if (n_left > 0)
         report_left(n_left);
-        return;
-    }
-    pthread_mutex_unlock(&pool->mutex);
-    for (unsigned i = 0; i < pool->n_threads; i++)
-        pthread_join(pool->threads[i], NULL);
-    free_pool(pool);
+    bk_executor_free(&loop->executor);
 }

@@ -82,7 +82,7 @@ static int other_thread(void *ctx)
     return ok ? 42 : -1;
 }
 
-LOOP_TEST(test_to_thread)
+LOOP_TEST(C163_P3_to_thread_returns_the_result)
 {
     pthread_t self = pthread_self();
     CHECK_EQ(bk_to_thread(other_thread, &self, NULL), 42);
@@ -102,7 +102,7 @@ static int fail_without(void *ctx)
     return -ENOENT;
 }
 
-LOOP_TEST(test_to_thread_exception)
+LOOP_TEST(C163_P3_to_thread_returns_the_error_and_its_detail)
 {
     CHECK_EQ(bk_to_thread(fail_with_text, (void *)"sda", NULL), -EIO);
     CHECK_STR(bk_errmsg(), "disk sda on fire");
@@ -176,7 +176,7 @@ static int three_gates(void *ctx)
     return r;
 }
 
-static void test_max_threads(void)
+static void P3_no_more_threads_than_allowed(void)
 {
     struct gate gates[3];
     for (int i = 0; i < 3; i++)
@@ -217,7 +217,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*body)(
 }
 
 /* Without any thread the call fails; with one that is busy it waits for that. */
-LOOP_TEST(test_no_thread)
+LOOP_TEST(P3_no_thread_is_told)
 {
     struct gate gate;
     atomic_int n = 0;
@@ -352,7 +352,7 @@ static int abandon_and_end(void *ctx)
 }
 
 /* The run's end waits for calls that nobody waits for. */
-static void test_run_waits_for_abandoned(void)
+static void P3_the_run_waits_for_abandoned_calls(void)
 {
     struct gate gate;
     gate_init(&gate, 12);
@@ -477,12 +477,14 @@ static void test_out_of_memory(void)
     CHECK(alloc_sweep(scenario, NULL) > 2);
 }
 
-CHECK_MAIN(TEST(test_to_thread), TEST(test_to_thread_exception), TEST(test_to_thread_once),
-           TEST(test_to_thread_concurrent), TEST(test_the_loop_runs_on), TEST(test_max_threads),
-           TEST(test_threads_are_reused), TEST(test_no_thread), TEST(test_cancelled_before),
+CHECK_MAIN(TEST(C163_P3_to_thread_returns_the_result),
+           TEST(C163_P3_to_thread_returns_the_error_and_its_detail), TEST(test_to_thread_once),
+           TEST(test_to_thread_concurrent), TEST(test_the_loop_runs_on),
+           TEST(P3_no_more_threads_than_allowed), TEST(test_threads_are_reused),
+           TEST(P3_no_thread_is_told), TEST(test_cancelled_before),
            TEST(test_cancelled_in_the_queue),
            TEST(C051_differs_a_cancelled_caller_waits_unless_it_abandons),
            TEST(C051_cancelled_while_running_at_the_end),
-           TEST(C051_an_abandoned_call_finishes_alone), TEST(test_run_waits_for_abandoned),
+           TEST(C051_an_abandoned_call_finishes_alone), TEST(P3_the_run_waits_for_abandoned_calls),
            TEST(test_cancelled_after_the_end), TEST(test_virtual_time_waits),
            TEST(test_out_of_memory))

@@ -180,7 +180,7 @@ struct bk_loop {
     atomic_uint inbox_flags;    /* BKI_INBOX_*: set by other threads and signal handlers before
                                    backend->wake */
     struct bki_inbox *inbox;    /* work posted by other threads */
-    struct bki_pool *pool;      /* threads for blocking calls, made at first use */
+    struct bk_executor *executor; /* threads for blocking calls, made at first use */
     uint32_t select_seed;       /* select.c: chance, the same in every run */
     struct bki_list loops_link; /* owner.h: the loops alive */
     uint64_t id;                /* 1 is the process's first loop */

@@ -49,10 +49,13 @@ static int wait_for_it(void *ctx)
     return r;
 }
 
-LOOP_TEST(test_wait)
+LOOP_TEST(C162_P2_a_signal_wakes_its_waiter_and_close_restores_the_default)
 {
     bk_signal *s = NULL;
+    struct sigaction action;
     CHECK_EQ(bk_signal_open(&s, SIGHUP), 0);
+    CHECK_EQ(sigaction(SIGHUP, NULL, &action), 0);
+    CHECK(action.sa_flags & SA_RESTART);
     bk_task *t = start(wait_for_it, s);
     let_run(2);
     CHECK(strstr(dump_text(), "waits for signal SIGHUP, since"));
@@ -66,7 +69,7 @@ LOOP_TEST(test_wait)
 }
 
 /* Any number before a wait is one; none is lost. */
-LOOP_TEST(test_burst)
+LOOP_TEST(C162_P2_1000_in_a_burst_coalesce_and_never_vanish)
 {
     bk_signal *s = NULL, *rt = NULL;
     CHECK_EQ(bk_signal_open(&s, SIGUSR2), 0);
@@ -119,14 +122,14 @@ static int pong(void *ctx)
     return r;
 }
 
-static void test_none_is_lost(void)
+static void C162_P2_none_is_lost_whatever_the_loop_is_doing(void)
 {
     atomic_store(&n_pongs, 0);
     if (SIGNALS_BETWEEN_THREADS)
         CHECK_EQ(bk_run(pong, NULL, NULL), 1);
 }
 
-LOOP_TEST(test_wait_cancel)
+LOOP_TEST(P2_a_cancelled_wait_takes_no_signal)
 {
     bk_signal *s = NULL;
     CHECK_EQ(bk_signal_open(&s, SIGHUP), 0);
@@ -203,7 +206,7 @@ static void *run_open(void *ctx)
     return (void *)(intptr_t)bk_run(open_hup, NULL, NULL);
 }
 
-static void test_main_thread_only(void)
+static void P2_signals_are_for_the_main_thread(void)
 {
     pthread_t thread;
     void *r = NULL;
@@ -224,7 +227,7 @@ static void other_handler(int signo)
     (void)signo;
 }
 
-LOOP_TEST(test_handler_comes_back)
+LOOP_TEST(P2_the_handler_before_comes_back)
 {
     bk_signal *s = NULL;
     signal(SIGHUP, own_handler);
@@ -248,7 +251,7 @@ static int forget(void *ctx)
     return bk_signal_open(&forgotten, SIGHUP);
 }
 
-static void test_left_open(void)
+static void P2_what_is_left_open_is_undone_by_the_run(void)
 {
     CHECK_EQ(in_loop(forget, NULL), 0);
     CHECK(handler_is(SIGHUP, SIG_DFL));
@@ -294,7 +297,7 @@ static int sleep_while_killed(void *ctx)
     return r;
 }
 
-static void test_signal_wakes_a_sleeping_loop(void)
+static void C162_P2_a_signal_wakes_an_idle_loop(void)
 {
     for (int i = 0; i < 100 && SIGNALS_BETWEEN_THREADS; i++)
         CHECK_EQ(bk_run(sleep_while_killed, NULL, NULL), -BK_EINTERRUPTED);
@@ -474,10 +477,14 @@ static void test_out_of_memory(void)
     CHECK(handler_is(SIGINT, SIG_DFL));
 }
 
-CHECK_MAIN(TEST(test_wait), TEST(test_burst), TEST(test_none_is_lost), TEST(test_wait_cancel),
-           TEST(test_close_wakes_waiters), TEST(test_time_passes_meanwhile), TEST(test_refusals),
-           TEST(test_main_thread_only), TEST(test_handler_comes_back), TEST(test_left_open),
-           TEST(C057_R3_first_signal_cancels_main), TEST(test_signal_wakes_a_sleeping_loop),
-           TEST(R3_main_may_end_well), TEST(R3_own_handlers_are_left_alone), TEST(test_no_signals),
+CHECK_MAIN(TEST(C162_P2_a_signal_wakes_its_waiter_and_close_restores_the_default),
+           TEST(C162_P2_1000_in_a_burst_coalesce_and_never_vanish),
+           TEST(C162_P2_none_is_lost_whatever_the_loop_is_doing),
+           TEST(P2_a_cancelled_wait_takes_no_signal), TEST(test_close_wakes_waiters),
+           TEST(test_time_passes_meanwhile), TEST(test_refusals),
+           TEST(P2_signals_are_for_the_main_thread), TEST(P2_the_handler_before_comes_back),
+           TEST(P2_what_is_left_open_is_undone_by_the_run), TEST(C057_R3_first_signal_cancels_main),
+           TEST(C162_P2_a_signal_wakes_an_idle_loop), TEST(R3_main_may_end_well),
+           TEST(R3_own_handlers_are_left_alone), TEST(test_no_signals),
            TEST(test_open_replaces_the_default), TEST(C057_R3_second_signal_ends_the_process),
            TEST(test_usr1_prints_the_dump), TEST(test_out_of_memory))
