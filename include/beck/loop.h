@@ -38,11 +38,12 @@ BK_API int bk_loop_new(bk_loop **out, const bk_run_opts *opts);
 
 /* Runs main(ctx) as a task until it has ended, and everything else that is ready meanwhile.  What
  * it leaves behind stays and goes on in the next run.  Signals are taken as bk_run_opts.no_signals
- * says while it runs.
+ * says while it runs.  When nothing can happen it waits for other threads, where bk_run would
+ * report a deadlock: they may know the loop.
  * Returns main's result, or:
  * -BK_EINTERRUPTED  a signal cancelled main, and it ended with -ECANCELED
  * -EINPROGRESS      bk_loop_stop came before main had ended; it stays, too
- * -EDEADLK, -ENOMEM, -EAGAIN  as bk_run
+ * -ENOMEM, -EAGAIN  main could not be started
  * -EBUSY            the loop is running
  * -EPERM            another thread's loop.
  * asyncio: Runner.run. */
@@ -65,11 +66,12 @@ BK_API int bk_loop_run_forever(bk_loop *loop);
  * Returns 0, or -EPERM on another thread (bk_call_soon_threadsafe it).  asyncio: loop.stop. */
 BK_API int bk_loop_stop(bk_loop *loop);
 
+/* It is inside one of the run calls, or a turn. */
 BK_API bool bk_loop_is_running(const bk_loop *loop);
 
 /* Ends the loop as bk_run does, in this order: cancels all tasks and waits for them; waits for
- * functions on threads (bk_run_opts.thread_limit); tells on_error of failures nobody saw; runs the
- * calls that are due; closes and empties *loop.  Handles of tasks end with it.
+ * functions on threads (bk_run_opts.thread_limit); runs the calls that are due; tells on_error of
+ * failures nobody saw; closes and empties *loop.  Handles of tasks end with it.
  * r: how things went.  NULL is fine: returns r.
  * Returns r when it is below zero; -EDEADLK when tasks did not end although cancelled (a report
  * went to stderr); -EBUSY while the loop runs and -EPERM on another thread, where it does nothing;
@@ -84,6 +86,7 @@ BK_API void bk_loop_free(bk_loop **loop);
 
 /* ---- Failures that nobody saw ---- */
 
+/* Hears of failures: as bk_run_opts.on_error. */
 typedef void bk_error_fn(void *ctx, const bk_error_report *report);
 
 /* Replaces bk_run_opts.on_error from now on.  NULL: one line on stderr.  Also in a run, and inside
@@ -112,7 +115,7 @@ BK_API int bk_loop_fd(bk_loop *loop);
 
 /* How long the host may wait: until the next deadline, bk_forever() when there is none, zero when
  * something is ready.  Submits what the loop has to ask of the kernel, so it comes last before the
- * host's wait. */
+ * host's wait.  bk_forever(), too, on another thread and while the loop runs. */
 BK_API bk_duration bk_loop_timeout(bk_loop *loop);
 
 /* Takes what has arrived, fires what is due, and runs what is ready, some hundred steps at most.
