@@ -17,7 +17,7 @@ static int count_cancels(void *ctx)
 /* asyncio makes one exception of two requests that come before it is raised.  Here each suspending
  * call tells of the cancel until it is taken back (docs/adr/0004); the requests are counted alike.
  */
-LOOP_TEST(C039_T3_N3_differs_two_cancels_are_told_at_every_call)
+LOOP_TEST(C039_N3_differs_two_cancels_are_told_at_every_call)
 {
     int n = 0;
     bk_task *task = start(count_cancels, &n);
@@ -215,7 +215,7 @@ LOOP_TEST(N1_an_error_carries_the_text_of_its_cause)
     bk_task_free(&task);
 }
 
-CHECK_MAIN(TEST(C039_T3_N3_differs_two_cancels_are_told_at_every_call),
+CHECK_MAIN(TEST(C039_N3_differs_two_cancels_are_told_at_every_call),
            TEST(C042_T3_a_task_that_has_ended_is_not_cancelled),
            TEST(C043_T3_a_future_that_is_done_in_the_turn_of_a_cancel_keeps_its_result),
            TEST(C044_a_second_cancel_interrupts_the_cleanup),

@@ -250,7 +250,7 @@ static int start_two(void *ctx)
 
 /* asyncio's loop takes a factory, which makes its tasks; what such factories are for are eager
  * tasks, and an option of the run asks for those. */
-static void T18_T2_differs_an_option_of_the_run_makes_every_task_eager(void)
+static void T18_differs_an_option_of_the_run_makes_every_task_eager(void)
 {
     trace_reset();
     bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .eager = true};
@@ -288,5 +288,5 @@ CHECK_MAIN(TEST(C033_T2_it_runs_inside_the_call_until_it_waits), TEST(T2_it_may_
            TEST(T2_T14_a_failure_inside_the_call_aborts_the_group),
            TEST(T2_T15_a_child_that_calls_its_group_off_inside_the_call_is_part_of_it),
            TEST(T2_groups_within_groups),
-           TEST(T18_T2_differs_an_option_of_the_run_makes_every_task_eager),
+           TEST(T18_differs_an_option_of_the_run_makes_every_task_eager),
            TEST(started_while_the_run_ends_it_never_runs))

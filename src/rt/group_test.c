@@ -363,7 +363,7 @@ static int gather_fail_main(void *ctx)
     return r;
 }
 
-static void C079_C080_T9_differs_gather_of_calls_cancels_the_rest_or_collects_all(void)
+static void T9_differs_gather_of_calls_cancels_the_rest_or_collects_all(void)
 {
     char want[64];
     CHECK_EQ(trace_run(gather_fail_main, NULL), -EIO);
@@ -417,5 +417,5 @@ CHECK_MAIN(TEST(C087_T14_the_group_waits_for_its_children),
            TEST(C087_T14_children_may_start_siblings), TEST(close_empties_the_pointer_last),
            TEST(on_failure_sees_each_and_handles_keep_the_detail),
            TEST(later_failures_are_reported), TEST(C078_C083_T9_gather_results_in_argument_order),
-           TEST(C079_C080_T9_differs_gather_of_calls_cancels_the_rest_or_collects_all),
+           TEST(T9_differs_gather_of_calls_cancels_the_rest_or_collects_all),
            TEST(C098_of_thousands_one_fails_and_each_sees_one_cancel))

@@ -340,8 +340,8 @@ static int fail_late_main(void *ctx)
     return bk_sleep(bk_ms(40));
 }
 
-/* asyncio's gather swallows what fails after the first. */
-static void C084_T9_differs_later_failures_are_reported(void)
+/* asyncio swallows what fails after the first. */
+static void C084_later_failures_of_gathered_tasks_are_reported(void)
 {
     trace_reset();
     bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .on_error = count_report};
@@ -506,7 +506,8 @@ CHECK_MAIN(TEST(C059_T10_wait_until_first_completed_first_error_all),
            TEST(C082_T9_a_child_cancelled_by_others_is_a_failure_of_that_child),
            TEST(C083_T9_of_nothing_it_is_done_and_twins_run_once),
            TEST(only_tasks_wait_for_several), TEST(outside_of_a_run_nobody_waits_for_several),
-           TEST(gathering_oneself_is_an_error), TEST(C084_T9_differs_later_failures_are_reported),
+           TEST(gathering_oneself_is_an_error),
+           TEST(C084_later_failures_of_gathered_tasks_are_reported),
            TEST(C086_T11_tasks_in_the_order_in_which_they_end),
            TEST(C086_T11_a_limit_for_all_and_the_others_go_on),
            TEST(T11_a_limit_strikes_while_next_waits), TEST(T11_of_nothing_and_of_twins),

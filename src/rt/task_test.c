@@ -140,7 +140,7 @@ static int t14_main(void *ctx)
     return 0;
 }
 
-static void C038_C099_T5_N3_differs_a_cancel_is_told_until_uncancel(void)
+static void C038_C099_N3_differs_a_cancel_is_told_until_uncancel(void)
 {
     CHECK_EQ(trace_run(t14_main, NULL), 0);
     CHECK_STR(trace_text(), "swallow still 1 works 7 0");
@@ -296,7 +296,7 @@ static int t21_main(void *ctx)
     return 0;
 }
 
-static void C044_C100_differs_cleanup_waits_inside_a_shield(void)
+static void C044_differs_cleanup_waits_inside_a_shield(void)
 {
     CHECK_EQ(trace_run(t21_main, NULL), 0);
     CHECK_STR(trace_text(), "f1 f2 cancelled 1");
@@ -512,12 +512,12 @@ CHECK_MAIN(TEST(C033_T1_a_task_starts_at_the_next_suspension),
            TEST(C035_T7_two_tasks_alternate_when_they_yield),
            TEST(C036_T4_cancelled_before_it_starts_the_body_never_runs),
            TEST(C037_T3_a_cancel_is_told_where_the_task_waits_and_cleanup_runs),
-           TEST(C038_C099_T5_N3_differs_a_cancel_is_told_until_uncancel),
+           TEST(C038_C099_N3_differs_a_cancel_is_told_until_uncancel),
            TEST(C040_T3_a_cancel_of_oneself_is_told_at_the_next_suspension),
            TEST(C040_T4_a_cancel_of_oneself_just_before_the_end),
            TEST(C041_T3_cancelling_a_waiter_cancels_what_it_waits_for),
            TEST(C041_C085_T8_a_shielded_wait_leaves_the_task_running),
-           TEST(C044_C100_differs_cleanup_waits_inside_a_shield),
+           TEST(C044_differs_cleanup_waits_inside_a_shield),
            TEST(C047_waiting_for_oneself_is_an_error), TEST(N4_a_failure_nobody_saw_is_reported),
            TEST(C048_N4_a_failure_is_reported_though_its_handle_is_held),
            TEST(the_detail_is_never_that_of_an_older_failure),

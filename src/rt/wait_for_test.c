@@ -131,7 +131,7 @@ static int swallow_and_go_on(void *ctx)
     return r < 0 ? r : 8;
 }
 
-LOOP_TEST(T12_N3_differs_to_go_on_after_a_swallowed_cancel_takes_an_uncancel)
+LOOP_TEST(N3_differs_to_go_on_after_a_swallowed_cancel_takes_an_uncancel)
 {
     bk_task *t = start(swallow_and_go_on, NULL);
     say_wait_for(&t, bk_ms(10));
@@ -238,7 +238,7 @@ LOOP_TEST(C068_T12_a_result_that_came_before_the_timer_wins)
 
 /* asyncio raises and leaves the item in the queue, which a destructor-less call cannot put back:
  * what was taken is returned, and the cancel shows at the next call. */
-LOOP_TEST(C069_T12_differs_a_result_in_the_same_turn_as_a_cancel_is_returned_first)
+LOOP_TEST(C069_differs_a_result_in_the_same_turn_as_a_cancel_is_returned_first)
 {
     struct box box = {0};
     CHECK_EQ(bk_queue_new(&box.queue, NULL), 0);
@@ -328,13 +328,13 @@ CHECK_MAIN(TEST(C063_T12_the_result_the_error_or_a_timeout),
            TEST(C064_T12_it_waits_until_the_task_has_cleaned_up), TEST(C065_T12_no_time_at_all),
            TEST(C066_T12_a_cancel_from_outside_wins),
            TEST(C067_T12_a_task_that_swallows_the_cancel_gives_its_value),
-           TEST(T12_N3_differs_to_go_on_after_a_swallowed_cancel_takes_an_uncancel),
+           TEST(N3_differs_to_go_on_after_a_swallowed_cancel_takes_an_uncancel),
            TEST(T12_a_task_that_fails_while_cancelled_gives_that_error),
            TEST(T12_oneself_and_no_result_wanted),
            TEST(C068_T12_a_result_in_the_same_turn_beats_the_timer),
            TEST(C068_T12_a_result_after_the_timer_is_not_lost),
            TEST(C068_T12_a_result_that_came_before_the_timer_wins),
-           TEST(C069_T12_differs_a_result_in_the_same_turn_as_a_cancel_is_returned_first),
+           TEST(C069_differs_a_result_in_the_same_turn_as_a_cancel_is_returned_first),
            TEST(C069_T12_a_task_that_ends_in_the_same_turn_as_a_cancel_keeps_its_result),
            TEST(C065_T12_a_settled_future_gives_its_outcome_whatever_the_limit),
            TEST(C068_T12_a_future_settled_in_the_same_turn_beats_the_timer),
