@@ -18,6 +18,7 @@
 #include <beck/http.h>
 #include <beck/http_client.h>
 #include <beck/http_server.h>
+#include <beck/inspect.h>
 #include <beck/local.h>
 #include <beck/loop.h>
 #include <beck/msg.h>

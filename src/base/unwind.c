@@ -167,31 +167,81 @@ static void restore(struct machine *m, uint64_t reg)
         m->row.regs[reg] = m->first.regs[reg];
 }
 
+/* Those that say where the frame is (CFA).  False: it is none of them. */
+static bool run_frame(struct machine *m, struct bki_dwarf *d, uint8_t op)
+{
+    struct row *row = &m->row;
+    switch (op) {
+    case 0x0c: /* def_cfa */
+        row->cfa_reg = (unsigned)bki_dwarf_uleb(d);
+        row->cfa_offset = (int64_t)bki_dwarf_uleb(d);
+        row->cfa_lost = false;
+        return true;
+    case 0x0d: /* def_cfa_register */
+        row->cfa_reg = (unsigned)bki_dwarf_uleb(d);
+        return true;
+    case 0x0e: /* def_cfa_offset */
+        row->cfa_offset = (int64_t)bki_dwarf_uleb(d);
+        return true;
+    case 0x0f: /* def_cfa_expression */
+        bki_dwarf_cut(d, bki_dwarf_uleb(d));
+        row->cfa_lost = true;
+        return true;
+    case 0x12: /* def_cfa_sf */
+        row->cfa_reg = (unsigned)bki_dwarf_uleb(d);
+        row->cfa_offset = bki_dwarf_sleb(d) * m->entry->data_align;
+        return true;
+    case 0x13: /* def_cfa_offset_sf */
+        row->cfa_offset = bki_dwarf_sleb(d) * m->entry->data_align;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Those that say where a register is. */
+static bool run_register(struct machine *m, struct bki_dwarf *d, uint8_t op)
+{
+    int64_t align = m->entry->data_align;
+    uint64_t reg = bki_dwarf_uleb(d);
+    switch (op) {
+    case 0x05: /* offset_extended */
+        set_rule(m, reg, AT_OFFSET, (int64_t)bki_dwarf_uleb(d) * align);
+        return true;
+    case 0x06: /* restore_extended */
+        restore(m, reg);
+        return true;
+    case 0x07: /* undefined */
+        set_rule(m, reg, UNDEFINED, 0);
+        return true;
+    case 0x08: /* same_value */
+        set_rule(m, reg, UNCHANGED, 0);
+        return true;
+    case 0x09: /* register */
+        set_rule(m, reg, IN_REGISTER, (int64_t)bki_dwarf_uleb(d));
+        return true;
+    case 0x10: /* expression */
+    case 0x16: /* val_expression */
+        set_rule(m, reg, LOST, 0);
+        bki_dwarf_cut(d, bki_dwarf_uleb(d));
+        return true;
+    case 0x11: /* offset_extended_sf */
+        set_rule(m, reg, AT_OFFSET, bki_dwarf_sleb(d) * align);
+        return true;
+    case 0x14: /* val_offset */
+        set_rule(m, reg, IS_OFFSET, (int64_t)bki_dwarf_uleb(d) * align);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* The instructions without an operand in their first byte.  False: unknown. */
 static bool run_extended(struct machine *m, struct bki_dwarf *d, uint8_t op)
 {
-    const struct entry *e = m->entry;
-    uint64_t reg;
     switch (op) {
     case 0x00: /* nop */
     case 0x2d: /* on aarch64: the return address is signed from here on, or no more */
-        return true;
-    case 0x05: /* offset_extended */
-        reg = bki_dwarf_uleb(d);
-        set_rule(m, reg, AT_OFFSET, (int64_t)bki_dwarf_uleb(d) * e->data_align);
-        return true;
-    case 0x06: /* restore_extended */
-        restore(m, bki_dwarf_uleb(d));
-        return true;
-    case 0x07: /* undefined */
-        set_rule(m, bki_dwarf_uleb(d), UNDEFINED, 0);
-        return true;
-    case 0x08: /* same_value */
-        set_rule(m, bki_dwarf_uleb(d), UNCHANGED, 0);
-        return true;
-    case 0x09: /* register */
-        reg = bki_dwarf_uleb(d);
-        set_rule(m, reg, IN_REGISTER, (int64_t)bki_dwarf_uleb(d));
         return true;
     case 0x0a: /* remember_state */
         if (m->n_saved == SAVED_ROWS)
@@ -203,46 +253,11 @@ static bool run_extended(struct machine *m, struct bki_dwarf *d, uint8_t op)
             return false;
         m->row = m->saved[--m->n_saved];
         return true;
-    case 0x0c: /* def_cfa */
-        m->row.cfa_reg = (unsigned)bki_dwarf_uleb(d);
-        m->row.cfa_offset = (int64_t)bki_dwarf_uleb(d);
-        m->row.cfa_lost = false;
-        return true;
-    case 0x0d: /* def_cfa_register */
-        m->row.cfa_reg = (unsigned)bki_dwarf_uleb(d);
-        return true;
-    case 0x0e: /* def_cfa_offset */
-        m->row.cfa_offset = (int64_t)bki_dwarf_uleb(d);
-        return true;
-    case 0x0f: /* def_cfa_expression */
-        bki_dwarf_cut(d, bki_dwarf_uleb(d));
-        m->row.cfa_lost = true;
-        return true;
-    case 0x10: /* expression */
-    case 0x16: /* val_expression */
-        set_rule(m, bki_dwarf_uleb(d), LOST, 0);
-        bki_dwarf_cut(d, bki_dwarf_uleb(d));
-        return true;
-    case 0x11: /* offset_extended_sf */
-        reg = bki_dwarf_uleb(d);
-        set_rule(m, reg, AT_OFFSET, bki_dwarf_sleb(d) * e->data_align);
-        return true;
-    case 0x12: /* def_cfa_sf */
-        m->row.cfa_reg = (unsigned)bki_dwarf_uleb(d);
-        m->row.cfa_offset = bki_dwarf_sleb(d) * e->data_align;
-        return true;
-    case 0x13: /* def_cfa_offset_sf */
-        m->row.cfa_offset = bki_dwarf_sleb(d) * e->data_align;
-        return true;
-    case 0x14: /* val_offset */
-        reg = bki_dwarf_uleb(d);
-        set_rule(m, reg, IS_OFFSET, (int64_t)bki_dwarf_uleb(d) * e->data_align);
-        return true;
     case 0x2e: /* GNU_args_size */
         bki_dwarf_uleb(d);
         return true;
     default:
-        return false;
+        return run_frame(m, d, op) || run_register(m, d, op);
     }
 }
 

@@ -22,15 +22,12 @@ struct bk_barrier {
     char name[BKI_NAME_MAX];
 };
 
-static void describe_barrier(const void *object, char *buf, size_t size)
-{
-    const struct bk_barrier *barrier = object;
-    char name[BKI_QUOTED_MAX];
-    snprintf(buf, size, "%s(%zu of %zu%s)", bki_name_quoted(barrier->name, name), barrier->n_line,
-             barrier->parties, barrier->n_leaving ? ", while others leave" : "");
-}
-
-static const struct bki_wait_kind barrier_kind = {.what = "barrier", .describe = describe_barrier};
+static const struct bki_wait_kind barrier_kind = {
+    .what = "barrier",
+    .about = "%n(%u of %u)",
+    .at = {offsetof(struct bk_barrier, name), offsetof(struct bk_barrier, n_line),
+           offsetof(struct bk_barrier, parties)},
+};
 
 int bk_barrier_new(bk_barrier **out, size_t parties, const char *name)
 {

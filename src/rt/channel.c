@@ -27,10 +27,13 @@ static void describe_channel(const void *object, char *buf, size_t size)
         snprintf(buf, size, "%s(%zu of %zu)", name, len, channel->limit);
 }
 
-const struct bki_wait_kind bki_channel_send_kind = {
-    .what = "channel send", .describe = describe_channel, .external = true};
-const struct bki_wait_kind bki_channel_recv_kind = {
-    .what = "channel receive", .describe = describe_channel, .external = true};
+#define ABOUT_CHANNEL                                                                              \
+    .describe = describe_channel, .external = true, .about = "%n(%r%l)",                           \
+    .at = {offsetof(struct bk_channel, name), offsetof(struct bk_channel, ring), 0,                \
+           offsetof(struct bk_channel, limit)}
+
+const struct bki_wait_kind bki_channel_send_kind = {.what = "channel send", ABOUT_CHANNEL};
+const struct bki_wait_kind bki_channel_recv_kind = {.what = "channel receive", ABOUT_CHANNEL};
 
 /* ---- Life ---- */
 

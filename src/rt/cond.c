@@ -15,13 +15,8 @@ struct bk_cond {
     char name[BKI_NAME_MAX];
 };
 
-static void describe_cond(const void *object, char *buf, size_t size)
-{
-    const struct bk_cond *cond = object;
-    bki_name_describe(cond->name, buf, size);
-}
-
-static const struct bki_wait_kind cond_kind = {.what = "condition", .describe = describe_cond};
+static const struct bki_wait_kind cond_kind = {
+    .what = "condition", .about = "%n", .at = {offsetof(struct bk_cond, name)}};
 
 int bk_cond_new(bk_cond **out, bk_lock *lock, const char *name)
 {

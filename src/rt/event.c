@@ -13,13 +13,8 @@ struct bk_event {
     char name[BKI_NAME_MAX];
 };
 
-static void describe_event(const void *object, char *buf, size_t size)
-{
-    const struct bk_event *event = object;
-    bki_name_describe(event->name, buf, size);
-}
-
-static const struct bki_wait_kind event_kind = {.what = "event", .describe = describe_event};
+static const struct bki_wait_kind event_kind = {
+    .what = "event", .about = "%n", .at = {offsetof(struct bk_event, name)}};
 
 int bk_event_new(bk_event **out, const char *name)
 {

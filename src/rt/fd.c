@@ -123,13 +123,8 @@ static void watch_leave(struct bk_loop *loop, struct watch *w)
     bki_free(w);
 }
 
-static void describe_watch(const void *object, char *buf, size_t size)
-{
-    const struct watch *w = object;
-    snprintf(buf, size, "%d", w->number);
-}
-
-static const struct bki_wait_kind watch_kind = {.what = "descriptor", .describe = describe_watch};
+static const struct bki_wait_kind watch_kind = {
+    .what = "descriptor", .about = "%i", .at = {offsetof(struct watch, number)}};
 
 /* ---- Waiting ---- */
 

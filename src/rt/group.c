@@ -37,16 +37,14 @@ struct bk_group {
     char name[BKI_NAME_MAX];
 };
 
-static void describe_group(const void *object, char *buf, size_t size)
-{
-    const struct bk_group *group = object;
-    snprintf(buf, size, "%s%s%zu of %zu tasks", group->name, group->name[0] ? ": " : "", group->n,
-             group->limit);
-}
+#define ABOUT_GROUP                                                                                \
+    .about = "%n(%u of %u tasks)",                                                                 \
+    .at = {offsetof(struct bk_group, name), offsetof(struct bk_group, n),                          \
+           offsetof(struct bk_group, limit)}
 
-static const struct bki_wait_kind limit_kind = {.what = "place in group",
-                                                .describe = describe_group};
-static const struct bki_wait_kind idle_kind = {.what = "end of group", .describe = describe_group};
+static const struct bki_wait_kind limit_kind = {.what = "place in group", ABOUT_GROUP};
+static const struct bki_wait_kind idle_kind = {
+    .what = "end of group", ABOUT_GROUP, .edge = BKI_TO_GROUP};
 
 int bk_group_open(bk_group **out, const bk_group_opts *opts)
 {
@@ -165,8 +163,7 @@ struct bki_starter {
     void *value;
 };
 
-static const struct bki_wait_kind ready_kind = {.what = "start of a child",
-                                                .describe = describe_group};
+static const struct bki_wait_kind ready_kind = {.what = "start of a child", ABOUT_GROUP};
 
 void bk_started(void *value)
 {

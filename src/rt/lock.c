@@ -5,31 +5,13 @@
 #include "base/alloc.h"
 #include "rt/sync.h"
 
-/* The holder is known by its id, because it may have ended without a release. */
-static const struct bk_task *find_task(uint64_t id)
-{
-    const struct bki_list *tasks = &bki_loop->tasks;
-    for (const struct bki_list *n = bki_list_first(tasks); n; n = bki_list_next(tasks, n)) {
-        const struct bk_task *task = bki_container(n, const struct bk_task, all_link);
-        if (task->id == id)
-            return task;
-    }
-    return NULL;
-}
-
-static void describe_lock(const void *object, char *buf, size_t size)
-{
-    const struct bk_lock *lock = object;
-    char name[BKI_QUOTED_MAX], label[BKI_NAME_MAX * 2];
-    const struct bk_task *holder = find_task(lock->holder);
-    if (holder)
-        snprintf(buf, size, "%sheld by #%llu %s", bki_name_quoted(lock->name, name),
-                 (unsigned long long)holder->id, bki_task_label(holder, label, sizeof label));
-    else
-        snprintf(buf, size, "%sheld by a task that has ended", bki_name_quoted(lock->name, name));
-}
-
-static const struct bki_wait_kind lock_kind = {.what = "lock", .describe = describe_lock};
+static const struct bki_wait_kind lock_kind = {
+    .what = "lock",
+    .about = "%n%h",
+    .at = {offsetof(struct bk_lock, name), offsetof(struct bk_lock, holder),
+           offsetof(struct bk_lock, held_since_ns)},
+    .edge = BKI_TO_HOLDER,
+};
 
 int bk_lock_new(bk_lock **out, const char *name)
 {
@@ -71,6 +53,7 @@ static void take(struct bk_lock *lock)
 {
     lock->held = true;
     lock->holder = caller_id();
+    lock->held_since_ns = bki_loop->now_ns;
 }
 
 bool bki_lock_is_mine(const struct bk_lock *lock)
@@ -83,6 +66,7 @@ void bki_lock_pass_on(struct bk_lock *lock)
     struct bki_waiter *next = bki_grant_first(&lock->waiters, 0);
     lock->held = next != NULL;
     lock->holder = next ? next->task->id : 0;
+    lock->held_since_ns = bki_loop->now_ns;
 }
 
 int bk_lock_acquire(bk_lock *lock)

@@ -9,7 +9,7 @@
 #include "rt/report.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct bki_list loops = {&loops, &loops};
+struct bki_list bki_loops = {&bki_loops, &bki_loops};
 static uint64_t last_id;
 
 void bki_loops_add(struct bk_loop *loop)
@@ -17,7 +17,7 @@ void bki_loops_add(struct bk_loop *loop)
     pthread_mutex_lock(&mutex);
     loop->id = ++last_id;
     loop->thread_id = gettid();
-    bki_list_push_back(&loops, &loop->loops_link);
+    bki_list_push_back(&bki_loops, &loop->loops_link);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -31,7 +31,7 @@ void bki_loops_remove(struct bk_loop *loop)
 void bki_loops_each(void (*visit)(void *ctx, struct bk_loop *loop), void *ctx)
 {
     pthread_mutex_lock(&mutex);
-    for (struct bki_list *n = bki_list_first(&loops); n; n = bki_list_next(&loops, n))
+    for (struct bki_list *n = bki_list_first(&bki_loops); n; n = bki_list_next(&bki_loops, n))
         visit(ctx, bki_container(n, struct bk_loop, loops_link));
     pthread_mutex_unlock(&mutex);
 }

@@ -11,7 +11,9 @@
 
 /* ---- Loops ---- */
 
-/* The loops alive, in order of their ids; guarded by the functions here. */
+/* The loops alive, in order of their ids; guarded by the functions here.  Other processes read it
+ * too (layout.h). */
+extern struct bki_list bki_loops;
 void bki_loops_add(struct bk_loop *loop); /* gives it its id */
 void bki_loops_remove(struct bk_loop *loop);
 /* Calls visit(ctx, loop) for each while none can go; visit must not add or remove one. */

@@ -29,6 +29,7 @@ struct bk_queue {
     struct bki_list getters, putters, joiners;
     enum bk_queue_order order;
     bool closed, aborted;
+    uint64_t producer_id, consumer_id; /* who was last seen off the fast path, for dumps */
     size_t n_back;          /* items that left behind the tail: the newest, or out of the heap */
     struct bki_pqueue heap; /* BK_PRIORITY: the items */
     void (*free_item)(void *item);
@@ -40,17 +41,7 @@ static size_t n_unfinished(const struct bk_queue *queue)
     return queue->ring.tail + queue->heap.len + queue->n_back - queue->n_done;
 }
 
-static void describe_queue(const void *object, char *buf, size_t size)
-{
-    const struct bk_queue *queue = object;
-    char name[BKI_QUOTED_MAX];
-    bki_name_quoted(queue->name, name);
-    size_t len = bk_queue_len(queue);
-    if (queue->limit == BK_UNBOUNDED)
-        snprintf(buf, size, "%s(%zu)", name, len);
-    else
-        snprintf(buf, size, "%s(%zu of %zu)", name, len, queue->limit);
-}
+#define QUEUE(member) offsetof(struct bk_queue, member)
 
 static void describe_join(const void *object, char *buf, size_t size)
 {
@@ -60,8 +51,16 @@ static void describe_join(const void *object, char *buf, size_t size)
              n_unfinished(queue));
 }
 
-static const struct bki_wait_kind get_kind = {.what = "queue get", .describe = describe_queue};
-static const struct bki_wait_kind put_kind = {.what = "queue put", .describe = describe_queue};
+static const struct bki_wait_kind get_kind = {
+    .what = "queue get",
+    .about = "%n(%r%l)%p",
+    .at = {QUEUE(name), QUEUE(ring), QUEUE(heap.len), QUEUE(limit), QUEUE(producer_id)},
+};
+static const struct bki_wait_kind put_kind = {
+    .what = "queue put",
+    .about = "%n(%r%l)%c",
+    .at = {QUEUE(name), QUEUE(ring), QUEUE(heap.len), QUEUE(limit), QUEUE(consumer_id)},
+};
 static const struct bki_wait_kind join_kind = {.what = "queue join", .describe = describe_join};
 
 /* ---- The items, in whatever order ---- */
@@ -184,6 +183,7 @@ static int put_now(struct bk_queue *queue, void *item)
     if (queue->closed)
         return fail_closed();
     size_t len = bk_queue_len(queue);
+    queue->producer_id = bki_self()->id;
     if (len == 0) {
         struct bki_waiter *getter = bki_grant_first(&queue->getters, 1);
         if (getter) {
@@ -246,6 +246,7 @@ static int fail_aborted(void)
  */
 static int get_now(struct bk_queue *queue, void **item)
 {
+    queue->consumer_id = bki_self()->id;
     if (bk_queue_len(queue) == 0)
         return queue->aborted ? fail_aborted() : queue->closed ? 0 : -EAGAIN;
     *item = take_out(queue);

@@ -49,10 +49,23 @@ void bki_timer_stop(struct bk_loop *loop, struct bki_timer *timer);
 
 enum bki_task_state { BKI_NEW, BKI_READY, BKI_RUNNING, BKI_PARKED, BKI_DONE };
 
+/* The tasks that must all do something before a wait can end. */
+enum bki_edge {
+    BKI_NO_EDGE,
+    BKI_TO_HOLDER, /* about begins with "%n%h": the task of that id */
+    BKI_TO_TASK,   /* the object is a task: it must end */
+    BKI_TO_GROUP,  /* the object is a group: every task of it must end */
+};
+
 /* What a parked task waits for, for dumps: one static object for each kind of wait. */
 struct bki_wait_kind {
     const char *what; /* "queue get", "sleep", "read" */
-    /* Writes about object ("'in' (64 of 64)") into buf; NULL when there is nothing to say. */
+    /* What to say about the object, also from another process (about.h): a format and the places of
+     * its values in the object.  NULL: nothing, or by describe. */
+    const char *about;
+    uint16_t at[6];
+    uint8_t edge; /* enum bki_edge: which tasks the object leads to */
+    /* Writes about object ("for 0.250 s more") into buf; where a format will not do. */
     void (*describe)(const void *object, char *buf, size_t size);
     /* Something outside this loop's tasks and timers can end the wait (another thread, a signal):
      * it is no deadlock. */

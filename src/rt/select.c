@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "rt/about.h"
 #include "rt/owner.h"
 
 #define FEW 8 /* cases whose state lies in the caller's frame */
@@ -209,8 +210,7 @@ static void describe_select(const void *object, char *buf, size_t size)
         char about[96] = "";
         if (!is_active(c))
             continue;
-        if (c->kind->wait->describe)
-            c->kind->wait->describe(c->object, about, sizeof about);
+        bki_describe(c->kind->wait, c->object, about, sizeof about);
         int more = snprintf(buf + len, size - len, "%s%s%s%s", len ? ", " : "(",
                             c->kind->wait->what, about[0] ? " " : "", about);
         len += more > 0 ? (size_t)more : 0;

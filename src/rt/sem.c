@@ -18,14 +18,11 @@ struct bk_sem {
     char name[BKI_NAME_MAX];
 };
 
-static void describe_sem(const void *object, char *buf, size_t size)
-{
-    const struct bk_sem *sem = object;
-    char name[BKI_QUOTED_MAX];
-    snprintf(buf, size, "%s(%zu free)", bki_name_quoted(sem->name, name), sem->value);
-}
-
-static const struct bki_wait_kind sem_kind = {.what = "semaphore", .describe = describe_sem};
+static const struct bki_wait_kind sem_kind = {
+    .what = "semaphore",
+    .about = "%n(%u free)",
+    .at = {offsetof(struct bk_sem, name), offsetof(struct bk_sem, value)},
+};
 
 int bk_sem_new(bk_sem **out, size_t value, size_t max, const char *name)
 {

@@ -56,6 +56,37 @@ static inline __attribute__((always_inline)) void bki_switch(void **save_sp, voi
 void bki_switch(void **save_sp, void *load_sp);
 #endif
 
+/* Where the saved stack pointer of a task that is away leads: program counter, frame pointer, stack
+ * pointer (0: the saved one plus BKI_SAVED_SIZE).  For those who walk the stack. */
+#if defined(BECK_FORCE_UCONTEXT) || (!defined(__x86_64__) && !defined(__aarch64__))
+#include <ucontext.h>
+#if defined(__x86_64__)
+#define BKI_SAVED_REG(n) (offsetof(ucontext_t, uc_mcontext.gregs) + 8 * (n))
+#define BKI_SAVED_PC BKI_SAVED_REG(16) /* REG_RIP */
+#define BKI_SAVED_FP BKI_SAVED_REG(10) /* REG_RBP */
+#define BKI_SAVED_SP BKI_SAVED_REG(15) /* REG_RSP */
+#elif defined(__aarch64__)
+#define BKI_SAVED_PC offsetof(ucontext_t, uc_mcontext.pc)
+#define BKI_SAVED_FP (offsetof(ucontext_t, uc_mcontext.regs) + 8 * 29)
+#define BKI_SAVED_SP offsetof(ucontext_t, uc_mcontext.sp)
+#else
+#define BKI_SAVED_PC 0
+#define BKI_SAVED_FP 0
+#define BKI_SAVED_SP 0
+#endif
+#define BKI_SAVED_SIZE 0
+#elif defined(__x86_64__)
+#define BKI_SAVED_PC 0
+#define BKI_SAVED_FP 8
+#define BKI_SAVED_SP 0
+#define BKI_SAVED_SIZE 144
+#else
+#define BKI_SAVED_PC 88 /* x30 */
+#define BKI_SAVED_FP 80 /* x29 */
+#define BKI_SAVED_SP 0
+#define BKI_SAVED_SIZE 160
+#endif
+
 /* Lays out a new stack, growing down from top (16-byte aligned), so that the first switch to the
  * value returned calls entry(arg) on it; entry must not return.  low: the stack's lowest usable
  * byte. */

@@ -30,13 +30,6 @@ static inline const char *bki_name_quoted(const char *name, char buf[BKI_QUOTED_
     return buf;
 }
 
-/* The description of what has only a name. */
-static inline void bki_name_describe(const char *name, char *buf, size_t size)
-{
-    if (*name)
-        snprintf(buf, size, "'%s'", name);
-}
-
 /* ---- Errors ---- */
 
 /* For what a wait returned: says what has happened when the object was freed meanwhile. */
@@ -50,8 +43,11 @@ static inline int bki_fail_freed(int r, const char *what)
 struct bk_lock {
     struct bki_owner owner;
     struct bki_list waiters;
-    uint64_t holder; /* the id of the task that holds it, 0 when taken outside tasks */
-    unsigned refs;   /* the owner's; each condition's on it, and each wait's on such a condition */
+    /* The id of the task that holds it, which may have ended without a release; 0 when it was taken
+     * outside tasks. */
+    uint64_t holder;
+    int64_t held_since_ns;
+    unsigned refs; /* the owner's; each condition's on it, and each wait's on such a condition */
     bool held;
     bool freed; /* the owner's reference is gone: nobody can take it any more */
     char name[BKI_NAME_MAX];

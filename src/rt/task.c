@@ -198,6 +198,7 @@ void bki_watch_start(struct bki_watch *watch, struct bk_task *task,
                      void (*ended)(struct bki_watch *watch, struct bk_task *task))
 {
     watch->w.task = NULL;
+    watch->w.value = bki_self(); /* for those who ask who waits for it */
     watch->ended = ended;
     bki_list_push_back(&task->joiners, &watch->w.link);
 }
@@ -264,15 +265,7 @@ static void task_entry(void *arg)
 
 /* ---- Waiting for one ---- */
 
-static void describe_task(const void *object, char *buf, size_t size)
-{
-    char label[BKI_NAME_MAX * 2];
-    const struct bk_task *task = object;
-    snprintf(buf, size, "#%llu %s", (unsigned long long)task->id,
-             bki_task_label(task, label, sizeof label));
-}
-
-static const struct bki_wait_kind join_kind = {.what = "task", .describe = describe_task};
+static const struct bki_wait_kind join_kind = {.what = "task", .about = "%T", .edge = BKI_TO_TASK};
 
 static int observe(struct bk_task *task, int *result, int r)
 {
