@@ -23,6 +23,7 @@ typedef struct bk_error_report {
     const char *task; /* the name of the task that failed, "" when it was none */
     uint64_t task_id; /* 0 when it was none */
     const char *call; /* the function of the call or callback that failed, "" when it was none */
+    const struct bk_handle *handle; /* the call that failed (loop.h), NULL when it was none */
     const struct bk_future *future; /* the future that failed, NULL when it was none */
     int result;                     /* the negative result */
     const char *detail;             /* its bk_errmsg text, "" if none */

@@ -42,12 +42,13 @@ static void unref(struct bk_handle *h)
 
 /* ---- Running ---- */
 
-void bki_call_failed(const char *what, const void *fn, int result)
+void bki_call_failed(const char *what, const struct bk_handle *handle, const void *fn, int result)
 {
     char name[BKI_NAME_MAX * 2];
     if (bki_symbol_name(fn, name, sizeof name) < 0)
         snprintf(name, sizeof name, "%p", fn);
-    bk_error_report report = {.what = what, .call = name, .result = result, .detail = bk_errmsg()};
+    bk_error_report report = {
+        .what = what, .call = name, .handle = handle, .result = result, .detail = bk_errmsg()};
     bki_report(&report);
 }
 
@@ -61,7 +62,7 @@ static void run(struct bki_call *call)
         h->locals = NULL;
         int r = h->fn(h->ctx);
         if (r < 0)
-            bki_call_failed("call failed", (const void *)(uintptr_t)h->fn, r);
+            bki_call_failed("call failed", h, (const void *)(uintptr_t)h->fn, r);
         bki_locals_leave(before);
     }
     unref(h);

@@ -10,8 +10,9 @@
 /* 0 when the caller's loop takes calls; -EINVAL without a loop, -BK_ECLOSED when it is closing. */
 int bki_call_allowed(void);
 
-/* Reports that fn, a call or a callback, returned a negative result; bk_errmsg is its detail. */
-void bki_call_failed(const char *what, const void *fn, int result);
+/* Reports that fn, a call (handle) or a callback (NULL), returned a negative result; bk_errmsg is
+ * its detail. */
+void bki_call_failed(const char *what, const struct bk_handle *handle, const void *fn, int result);
 
 /* When the loop closes: drops the call that waits for timer, which is out of the heap already.
  * False: the timer is none of a call's. */

@@ -288,6 +288,24 @@ static int failing_calls(void *ctx)
     return 0;
 }
 
+static const bk_handle *reported;
+
+static void note_handle(void *ctx, const bk_error_report *report)
+{
+    note_report(ctx, report);
+    reported = report->handle;
+}
+
+static int fail_with_a_handle(void *ctx)
+{
+    bk_handle *h = NULL;
+    int r = bk_call_soon(&h, fail, ctx);
+    bk_yield();
+    trace("%d", reported == h);
+    bk_handle_free(&h);
+    return r;
+}
+
 static int run_reporting(bk_fn *main, void (*on_error)(void *, const bk_error_report *))
 {
     trace_reset();
@@ -302,6 +320,13 @@ static void C008_D1_a_failing_call_is_reported_and_the_loop_goes_on(void)
              "[call failed: fail %d disk on fire] next [call failed: fail %d disk on fire] main",
              -EIO, -EIO);
     CHECK_STR(trace_text(), want);
+}
+
+static void D1_the_report_names_the_handle(void)
+{
+    reported = NULL;
+    CHECK_EQ(run_reporting(fail_with_a_handle, note_handle), 0);
+    CHECK(strstr(trace_text(), "disk on fire] 1") != NULL);
 }
 
 /* It suspends, fails, and makes a failure of its own. */
@@ -527,6 +552,7 @@ CHECK_MAIN(TEST(C001_R6_calls_run_in_order_and_never_inline),
            TEST(C006_a_call_cannot_call_itself_off),
            TEST(C007_cancelled_timers_leave_the_heap_at_once),
            TEST(C008_D1_a_failing_call_is_reported_and_the_loop_goes_on),
+           TEST(D1_the_report_names_the_handle),
            TEST(C009_D1_a_handler_that_misbehaves_does_not_end_the_loop),
            TEST(C010_R7_from_the_loops_own_thread_in_line_with_call_soon),
            TEST(C010_R7_another_threads_call_wakes_a_sleeping_loop),

@@ -40,7 +40,7 @@ static void run(struct bki_call *call)
     cb->locals = NULL;
     int r = cb->kind->run(cb);
     if (r < 0)
-        bki_call_failed(cb->kind->failed, cb->fn, r);
+        bki_call_failed(cb->kind->failed, NULL, cb->fn, r);
     bki_locals_leave(before);
     cb->kind->unref(cb->subject);
     bki_callback_free(cb);
