@@ -140,11 +140,30 @@ LOOP_TEST(T17_a_cancelled_race_that_was_won_tells_the_winner)
     CHECK_EQ(bk_wait_for(race_for_ever, (void *)1, bk_ms(10)), 1);
 }
 
+static int race_eagerly(void *ctx)
+{
+    (void)ctx;
+    struct runner runners[] = {{.result = -EIO}, {.ms = 10}, {.result = 7}, {.ms = 1}};
+    bk_call calls[4];
+    int r = race(runners, calls, 4, bk_ms(5));
+    trace("%d %d %d", r, calls[0].result == -EIO, calls[3].result == -ECANCELED);
+    trace("%d", bk_yield());
+    return 0;
+}
+
+static void T17_T2_with_eager_tasks(void)
+{
+    trace_reset();
+    bk_run_opts opts = {.clock = BK_CLOCK_VIRTUAL, .eager = true};
+    CHECK_EQ(bk_run(race_eagerly, NULL, &opts), 0);
+    CHECK_STR(trace_text(), "+0 -0 +0 +5 -5 x5 2 1 1 0");
+}
+
 CHECK_MAIN(TEST(T17_the_next_starts_when_one_is_slow_and_the_first_success_wins),
            TEST(T17_the_next_starts_at_once_when_the_one_before_fails),
            TEST(T17_one_that_is_done_at_once_leaves_the_others_unstarted),
            TEST(T17_all_at_once_or_only_after_failures),
            TEST(T17_when_all_fail_the_first_failure_is_told),
            TEST(T17_losers_are_waited_for_and_may_have_succeeded_too),
-           TEST(T17_a_cancel_from_outside_reaches_all),
+           TEST(T17_T2_with_eager_tasks), TEST(T17_a_cancel_from_outside_reaches_all),
            TEST(T17_a_cancelled_race_that_was_won_tells_the_winner))
