@@ -354,7 +354,7 @@ static __attribute__((noinline)) int wait_for_end(bk_task *task, int *result)
 /* Apart from the wait, whose registers need not be saved for a result that is there already. */
 int bk_task_wait(bk_task *task, int *result)
 {
-    if (task->state == BKI_DONE && task->loop == bki_loop)
+    if (task->loop == bki_loop && task->state == BKI_DONE)
         return observe(task, result, 0);
     return wait_for_end(task, result);
 }

@@ -16,9 +16,11 @@ int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit)
 int bk_task_wait_for(bk_task *task, int *result, bk_duration limit)
 {
     struct bk_timeout scope;
-    int own = 0;
+    int own = 0, r = bki_task_check(task);
+    if (r < 0)
+        return r;
     bool at_once = limit.ns <= 0 && !bk_task_done(task);
-    int r = bki_timeout_start(&scope, at_once ? INT64_MAX : bk_time_add(bk_now(), limit).ns);
+    r = bki_timeout_start(&scope, at_once ? INT64_MAX : bk_time_add(bk_now(), limit).ns);
     if (r < 0)
         return r;
     if (at_once)
