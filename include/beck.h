@@ -22,6 +22,7 @@
 #include <beck/local.h>
 #include <beck/loop.h>
 #include <beck/msg.h>
+#include <beck/parallel.h>
 #include <beck/process.h>
 #include <beck/queue.h>
 #include <beck/resolve.h>

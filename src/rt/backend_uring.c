@@ -24,6 +24,7 @@
 #include "rt/backend_io.h"
 #include "rt/backend_uring.h"
 #include "rt/fd.h"
+#include "rt/fiber.h"
 #include "rt/rt.h"
 
 #define SQ_ENTRIES 1024
@@ -531,6 +532,20 @@ static const struct setup {
 unsigned bki_uring_first_setup;
 const unsigned bki_uring_n_setups = sizeof setups / sizeof *setups;
 
+/* liburing maps and unmaps rings by bare system calls, so ThreadSanitizer does not see that memory
+ * goes from one thread's loop to another's. */
+static void note_ring_memory(bool comes)
+{
+#ifdef BKI_TSAN
+    static char memory;
+    if (comes)
+        __tsan_acquire(&memory);
+    else
+        __tsan_release(&memory);
+#endif
+    (void)comes;
+}
+
 static int init_ring(struct io_uring *ring, const char **name)
 {
     int r = -EINVAL;
@@ -542,6 +557,7 @@ static int init_ring(struct io_uring *ring, const char **name)
         r = io_uring_queue_init_params(SQ_ENTRIES, ring, &params);
         *name = setups[i].name;
     }
+    note_ring_memory(true);
     if (r == -EACCES)
         r = -EPERM; /* a security module's way to say it */
     return r < 0 ? bki_fail_errno(r, "io_uring_setup") : 0;
@@ -607,6 +623,7 @@ static void uring_close(struct bk_loop *loop)
     loop->backend_state = NULL;
     if (!st)
         return;
+    note_ring_memory(false);
     io_uring_queue_exit(&st->ring);
     free_state(st);
 }

@@ -98,9 +98,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Signals are for the program's own threads, but for those that a fault raises in the thread
- * itself. */
-static void block_signals(sigset_t *before)
+void bki_block_signals(sigset_t *before)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
     sigset_t set;
@@ -114,7 +112,7 @@ static void block_signals(sigset_t *before)
 static int start_thread(struct bk_executor *ex)
 {
     sigset_t before;
-    block_signals(&before);
+    bki_block_signals(&before);
     int err = pthread_create(&ex->threads[ex->n_threads], NULL, work, ex);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err != 0)

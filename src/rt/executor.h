@@ -4,6 +4,7 @@
 #define BECK_SRC_RT_EXECUTOR_H
 
 #include <pthread.h>
+#include <signal.h>
 
 #include <beck/channel.h>
 #include <beck/thread.h>
@@ -38,6 +39,10 @@ struct bk_executor {
     unsigned n_threads, max_threads;
     pthread_t threads[];
 };
+
+/* For a thread that is about to be made: signals are for the program's own threads, but for those
+ * that a fault raises in the thread itself. */
+void bki_block_signals(sigset_t *before);
 
 /* Queues the job and makes sure that some thread will take it.  -EAGAIN when there is none,
  * -BK_ECLOSED after a shutdown. */

@@ -5,6 +5,7 @@
 
 #include <beck/gather.h>
 #include <beck/loop.h>
+#include <beck/parallel.h>
 #include <beck/thread.h>
 
 #include "base/alloc.h"
@@ -240,8 +241,7 @@ static int map_in_task(void *ctx)
 
 static size_t n_workers(const struct bk_executor *ex, size_t n_items)
 {
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t n = cpus > 0 ? (size_t)cpus : 1;
+    size_t n = bk_cpu_count();
     if (ex && ex->max_threads < n)
         n = ex->max_threads;
     return n < n_items ? n : n_items;
