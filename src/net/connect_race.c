@@ -13,6 +13,7 @@
 struct attempt {
     struct race *race;
     struct bk_stream *s; /* NULL: not begun, or over */
+    struct bki_op op;    /* connects it */
     int result;          /* below zero: it has failed */
 };
 
@@ -161,8 +162,9 @@ static int attempt_start(struct attempt *a, const struct bki_address *to)
     if (fd < 0)
         return fd;
     bki_stream_set_fd(a->s, fd);
-    struct bki_op *op = &a->s->write_op;
+    struct bki_op *op = &a->op;
     op->kind = BKI_OP_CONNECT;
+    op->fd = &a->s->fd;
     op->nowait = false;
     op->addr = &to->any;
     op->addr_len = to->len;
@@ -183,7 +185,7 @@ static int start_next(struct race *race)
     if (r == -ENOMEM)
         return r;
     if (r != 0) {
-        attempt_over(a, r < 0 ? r : (int)a->s->write_op.result);
+        attempt_over(a, r < 0 ? r : (int)a->op.result);
         return 0;
     }
     race->n_in_flight++;
@@ -208,9 +210,9 @@ static int run_race(struct race *race)
 static void end_race(struct race *race)
 {
     for (int i = 0; i < race->n; i++) {
-        struct bk_stream *s = race->attempts[i].s;
-        if (s && s->write_op.in_flight)
-            race->loop->backend->cancel(race->loop, &s->write_op);
+        struct attempt *a = &race->attempts[i];
+        if (a->op.in_flight)
+            race->loop->backend->cancel(race->loop, &a->op);
     }
     while (race->n_in_flight > 0)
         bki_park_hard(&wait_connect, race);

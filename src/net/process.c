@@ -17,8 +17,9 @@
 
 #define CODE_UNKNOWN 255 /* what asyncio says of a child that somebody else reaped */
 
-#define KILL_PATIENCE_NS ((int64_t)5 * 1000000000) /* at the end of the run, for SIGKILL to work   \
-                                                    */
+#define KILL_PATIENCE_NS                                                                           \
+    ((int64_t)5 * 1000000000) /* at the end of the run, for SIGKILL to work                        \
+                               */
 
 /* ---- Reaping ---- */
 
@@ -162,7 +163,7 @@ static void drop_stream(struct bk_loop *loop, bk_stream **stream)
     if (!s)
         return;
     bk_stream_abort(s);
-    while (s->write_op.in_flight)
+    while (s->out)
         let_loop_work(loop, -1);
     bki_stream_free(s);
 }

@@ -27,13 +27,8 @@ int bki_stream_new(struct bk_stream **out, int fd, bool is_socket, const bk_stre
         s->read_limit = SIZE_MAX / 4;
     s->write_buffer = opts && opts->write_buffer ? opts->write_buffer : DEFAULT_LIMIT;
     bki_buf_init(&s->in, s->read_limit);
-    bki_buf_init(&s->sending, SIZE_MAX / 2);
-    bki_buf_init(&s->queued, SIZE_MAX / 2);
     s->in_size = s->read_limit < FIRST_READ_SIZE ? s->read_limit : FIRST_READ_SIZE;
     s->restore_flags = -1;
-    s->read_op.kind = BKI_OP_RECV;
-    s->read_op.fd = s->write_op.fd = &s->fd;
-    s->write_op.kind = BKI_OP_SEND;
     bki_list_init(&s->write_waiters);
     *out = s;
     return 0;
@@ -55,8 +50,7 @@ void bki_stream_free(struct bk_stream *s)
     if (s->fd.fd >= 0)
         s->loop->backend->close_fd(s->loop, &s->fd);
     bki_buf_free(&s->in);
-    bki_buf_free(&s->sending);
-    bki_buf_free(&s->queued);
+    bki_out_free(s);
     bki_free(s->peer);
     bki_free(s->local);
     bki_free(s);

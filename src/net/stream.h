@@ -10,9 +10,10 @@
  *
  * Invariants:
  *   - a span given out of the in-buffer stays intact until the next fill;
- *   - at most one operation for each direction; `sending` is the backend's while write_op is in
- *     flight, so that new bytes go to `queued`, and the two change places;
- *   - when no write_op is in flight, nothing is unsent: what a write leaves behind has one. */
+ *   - at most one operation for each direction; out->sending is the backend's while out->op is in
+ *     flight, so that new bytes go to out->queued, and the two change places;
+ *   - outside of these files' functions, `out` is there exactly while its operation is in flight,
+ *     and nothing is unsent without it. */
 #ifndef BECK_SRC_NET_STREAM_H
 #define BECK_SRC_NET_STREAM_H
 
@@ -40,39 +41,44 @@ struct bki_filter {
     void (*free)(struct bk_stream *s);
 };
 
+/* What a stream has while bytes are sent in the background, and no longer. */
+struct bki_out {
+    struct bk_stream *s;
+    struct bki_op op; /* in flight */
+    struct iovec iov;
+    struct bki_buf sending, queued;
+};
+
+/* Small, and what every call looks at first: idle ones are many, and a busy server finds most of
+ * them outside the cache.  Operations that a task waits for live on its stack. */
 struct bk_stream {
     struct bki_fd fd;
     struct bk_loop *loop;
     const struct bki_filter *filter; /* NULL: none */
-    void *filter_state;
-
-    struct bki_buf in; /* received, not consumed: up to read_limit, and what was given back */
-    size_t in_size;    /* how much a fill offers the kernel: follows what comes */
-    unsigned in_small; /* fills in a row that used little of that */
-    size_t read_limit;
-    int read_error; /* of the connection; told to every later read */
+    int read_error, write_error;     /* of the connection; told to every later call */
     bool at_eof;
-    bool reading;   /* a task is in a read call */
-    bool skip_line; /* the rest of an over-long line is still to be dropped */
-
+    bool hung_up;      /* bk_stream_hang_up: reads tell of the end, writes are over */
+    bool aborted;      /* bk_stream_abort: both errors are set */
+    bool reading;      /* a task is in a read call */
     bool writing;      /* a task is in a write call */
     bool pushing;      /* what is written is taken at once, whatever write_buffer says */
     bool write_closed; /* write_eof was called */
     bool closing;      /* close waits for the operations in flight */
-    bool hung_up;      /* bk_stream_hang_up: reads tell of the end, writes are over */
-    bool aborted;      /* bk_stream_abort: both errors are set */
-    int write_error;
+    struct bki_out *out;
+
+    struct bki_buf in; /* received, not consumed: up to read_limit, and what was given back */
+    size_t in_size;    /* how much a fill offers the kernel: follows what comes */
+    size_t read_limit;
     size_t write_buffer;
-    struct bki_buf sending, queued;
     struct bki_list write_waiters; /* waiting for few unsent bytes: value is how few */
 
+    unsigned in_small;       /* fills in a row that used little of in_size */
+    int restore_flags;       /* file status flags to put back at close; -1: none */
+    bool skip_line;          /* the rest of an over-long line is still to be dropped */
     struct bki_serve *serve; /* the server it was accepted by, while that runs */
     struct bki_list serve_link;
-
-    int restore_flags;  /* file status flags to put back at close; -1: none */
+    void *filter_state;
     char *peer, *local; /* NULL: not asked for yet */
-    struct bki_op read_op, write_op;
-    struct iovec write_iov;
 };
 
 /* Makes a stream of fd (non-blocking, close-on-exec), which it owns on success.  -ENOMEM. */
@@ -117,6 +123,18 @@ int bki_stream_write_failed(const struct bk_stream *s);
  * bounds.  No task may be writing.  0, or the connection's error. */
 int bki_stream_push(struct bk_stream *s, const void *data, size_t len);
 int bki_stream_pushv(struct bk_stream *s, const bk_span *pieces, size_t n);
+
+/* A buffer with room for len bytes more, NULL for want of memory.  Once they are in, and unless the
+ * operation is in flight already, bki_out_send sends. */
+struct bki_buf *bki_out_room(struct bk_stream *s, size_t len);
+void bki_out_send(struct bk_stream *s);
+
+/* For close: ends the sending.  True: the kernel has let go of the memory.  Outside of tasks, where
+ * nobody can wait for that, false: the end of the operation frees the stream. */
+bool bki_out_stop(struct bk_stream *s);
+
+/* Nothing is in flight. */
+void bki_out_free(struct bk_stream *s);
 
 /* Something was sent or a write has ended: what was hung up ends once nothing is unsent. */
 void bki_stream_end_hung_up(struct bk_stream *s);
@@ -179,7 +197,7 @@ static inline size_t bki_stream_buffered(const struct bk_stream *s)
 
 static inline size_t bki_stream_unsent(const struct bk_stream *s)
 {
-    return bki_buf_len(&s->sending) + bki_buf_len(&s->queued);
+    return s->out ? bki_buf_len(&s->out->sending) + bki_buf_len(&s->out->queued) : 0;
 }
 
 /* Tells the run's on_error of a connection's handler that failed, unless the peer just went away.

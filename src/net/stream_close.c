@@ -20,8 +20,8 @@ void bki_stream_end_hung_up(struct bk_stream *s)
 /* A reader inside a call sees what has become of the stream. */
 static void interrupt_reader(struct bk_stream *s)
 {
-    if (s->read_op.in_flight)
-        s->loop->backend->cancel(s->loop, &s->read_op);
+    if (s->fd.reader)
+        s->loop->backend->cancel(s->loop, s->fd.reader);
 }
 
 void bk_stream_hang_up(bk_stream *s)
@@ -82,24 +82,6 @@ static int flush_for_close(void *ctx)
     return r;
 }
 
-/* True: the kernel has let go of the stream's memory.  Outside of tasks, where nobody can wait for
- * that, false: the end of the operation frees the stream. */
-static bool stop_write_op(struct bk_stream *s)
-{
-    if (!s->write_op.in_flight)
-        return true;
-    s->closing = true;
-    s->write_op.owner = bki_in_task() ? bki_self() : NULL;
-    s->loop->backend->cancel(s->loop, &s->write_op);
-    if (!s->write_op.owner) {
-        s->loop->n_parting++;
-        return false;
-    }
-    while (s->write_op.in_flight)
-        bki_park_hard(&bki_wait_close, s);
-    return true;
-}
-
 static void reset_on_close(int fd)
 {
     const struct linger none = {.l_onoff = 1};
@@ -138,7 +120,7 @@ int bk_stream_close(bk_stream **stream, int r)
     r = bki_stream_finish(s, r);
     if (bki_stream_unsent(s) > 0)
         reset_on_close(s->fd.fd);
-    if (stop_write_op(s))
+    if (bki_out_stop(s))
         bki_stream_free(s);
     *stream = NULL;
     return r;

@@ -59,22 +59,22 @@ static ssize_t tell_the_end(struct bk_stream *s)
     return s->read_error ? tell_read_error(s) : s->hung_up ? -ESHUTDOWN : 0;
 }
 
-static struct bki_op *receive_op(struct bk_stream *s, void *buf, size_t len, bool nowait)
+static void receive_op(struct bki_op *op, struct bk_stream *s, void *buf, size_t len, bool nowait)
 {
-    struct bki_op *op = &s->read_op;
     op->kind = BKI_OP_RECV;
+    op->fd = &s->fd;
     op->buf = buf;
     op->len = len;
     op->nowait = nowait;
-    return op;
 }
 
 static ssize_t receive(struct bk_stream *s, void *buf, size_t len, bool nowait)
 {
+    struct bki_op op;
     if (__builtin_expect(is_over(s), 0))
         return tell_the_end(s);
-    struct bki_op *op = receive_op(s, buf, len, nowait);
-    return received(s, bki_op_run(op, &bki_wait_read, s), nowait);
+    receive_op(&op, s, buf, len, nowait);
+    return received(s, bki_op_run(&op, &bki_wait_read, s), nowait);
 }
 
 ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len)
@@ -84,23 +84,25 @@ ssize_t bki_stream_recv(struct bk_stream *s, void *buf, size_t len)
 
 ssize_t bki_stream_recv_now(struct bk_stream *s, void *buf, size_t len)
 {
+    struct bki_op op;
     if (is_over(s))
         return tell_the_end(s);
     /* The last one was short: the wait that follows tells when that has changed. */
     if (!s->fd.maybe_readable)
         return -EAGAIN;
-    struct bki_op *op = receive_op(s, buf, len, true);
-    int r = s->loop->backend->start(s->loop, op);
-    return received(s, r < 0 ? r : op->result, true);
+    receive_op(&op, s, buf, len, true);
+    int r = s->loop->backend->start(s->loop, &op);
+    return received(s, r < 0 ? r : op.result, true);
 }
 
 int bki_stream_wait_readable(struct bk_stream *s)
 {
-    struct bki_op *op = &s->read_op;
-    op->kind = BKI_OP_POLL;
-    op->events = POLLIN;
-    op->nowait = false;
-    int64_t r = bki_op_run(op, &bki_wait_read, s);
+    struct bki_op op;
+    op.kind = BKI_OP_POLL;
+    op.fd = &s->fd;
+    op.events = POLLIN;
+    op.nowait = false;
+    int64_t r = bki_op_run(&op, &bki_wait_read, s);
     if (r < 0)
         return (int)read_failed(s, (int)r);
     s->fd.maybe_readable = true;

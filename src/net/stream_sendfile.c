@@ -76,11 +76,12 @@ static int warm_up(struct sending *f)
 
 static int wait_writable(struct bk_stream *s)
 {
-    struct bki_op *op = &s->write_op;
-    op->kind = BKI_OP_POLL;
-    op->events = POLLOUT;
-    op->nowait = false;
-    int64_t r = bki_op_run(op, &bki_wait_write, s);
+    struct bki_op op;
+    op.kind = BKI_OP_POLL;
+    op.fd = &s->fd;
+    op.events = POLLOUT;
+    op.nowait = false;
+    int64_t r = bki_op_run(&op, &bki_wait_write, s);
     return r < 0 ? (int)r : 0;
 }
 

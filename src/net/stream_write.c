@@ -4,110 +4,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "base/alloc.h"
 #include "net/stream.h"
 
-#define KEEP_SIZE ((size_t)4096) /* an idle stream may keep an out-buffer of this size */
 #define MAX_IOV 16
-
-/* ---- The out-buffers ---- */
-
-/* Nothing is in it: a large one gives its memory back. */
-static void out_rest(struct bki_buf *b)
-{
-    if (b->cap > KEEP_SIZE)
-        bki_buf_free(b);
-}
-
-/* Wakes who waited for this few bytes, or for an end of it. */
-static void wake_writers(struct bk_stream *s)
-{
-    size_t unsent = bki_stream_unsent(s);
-    struct bki_list *next;
-    for (struct bki_list *n = bki_list_first(&s->write_waiters); n; n = next) {
-        struct bki_waiter *w = bki_container(n, struct bki_waiter, link);
-        next = bki_list_next(&s->write_waiters, n);
-        if (s->write_error || unsent <= (size_t)(uintptr_t)w->value)
-            bki_grant(w, 0);
-    }
-}
-
-void bki_stream_fail_write(struct bk_stream *s, int error)
-{
-    if (!s->write_error)
-        s->write_error = error;
-    bki_buf_free(&s->queued);
-    if (s->write_op.in_flight) /* it holds `sending`: flush_done comes here again */
-        s->loop->backend->cancel(s->loop, &s->write_op);
-    else
-        bki_buf_free(&s->sending);
-    wake_writers(s);
-}
-
-/* `n` more bytes have gone. */
-static void advance(struct bk_stream *s, size_t n)
-{
-    bki_buf_consume(&s->sending, n);
-    if (bki_buf_len(&s->sending) > 0)
-        return;
-    struct bki_buf empty = s->sending;
-    s->sending = s->queued;
-    s->queued = empty;
-    if (bki_buf_len(&s->sending) == 0) {
-        out_rest(&s->sending);
-        out_rest(&s->queued);
-    }
-}
-
-static void flush_done(struct bki_op *op);
-
-/* Sends what is in the out-buffers until the kernel says wait; nothing is in flight. */
-static void flush_start(struct bk_stream *s)
-{
-    struct bki_op *op = &s->write_op;
-    while (bki_stream_unsent(s) > 0) {
-        s->write_iov.iov_base = bki_buf_start(&s->sending);
-        s->write_iov.iov_len = bki_buf_len(&s->sending);
-        op->kind = BKI_OP_SEND;
-        op->iov = &s->write_iov;
-        op->iov_n = 1;
-        op->nowait = false;
-        op->done = flush_done;
-        op->owner = s;
-        int r = s->loop->backend->start(s->loop, op);
-        if (r == 0)
-            return;
-        int64_t n = r < 0 ? r : op->result;
-        if (n < 0) {
-            bki_stream_fail_write(s, (int)n);
-            return;
-        }
-        advance(s, (size_t)n);
-    }
-}
-
-/* Outside any task. */
-static void flush_done(struct bki_op *op)
-{
-    struct bk_stream *s = bki_container(op, struct bk_stream, write_op);
-    if (s->closing && op->owner) {
-        bki_wake(op->owner);
-        return;
-    }
-    if (s->closing) {
-        s->loop->n_parting--;
-        bki_stream_free(s);
-        return;
-    }
-    if (op->result >= 0)
-        advance(s, (size_t)op->result);
-    if (op->result < 0 || s->write_error)
-        bki_stream_fail_write(s, (int)op->result);
-    flush_start(s);
-    wake_writers(s);
-    if (__builtin_expect(s->hung_up, 0))
-        bki_stream_end_hung_up(s);
-}
 
 /* ---- Waiting ---- */
 
@@ -160,30 +59,30 @@ static int64_t send_direct(struct bk_stream *s, const struct rest *rest, bool no
         iov[n].iov_len = rest->pieces[i].len - at;
         n += iov[n].iov_len > 0;
     }
-    struct bki_op *op = &s->write_op;
-    op->kind = BKI_OP_SEND;
-    op->iov = iov;
-    op->iov_n = n;
-    op->nowait = nowait;
+    struct bki_op op;
+    op.kind = BKI_OP_SEND;
+    op.fd = &s->fd;
+    op.iov = iov;
+    op.iov_n = n;
+    op.nowait = nowait;
     if (!nowait)
-        return bki_op_run(op, &bki_wait_write, s);
-    int r = s->loop->backend->start(s->loop, op);
-    return r < 0 ? r : op->result;
+        return bki_op_run(&op, &bki_wait_write, s);
+    int r = s->loop->backend->start(s->loop, &op);
+    return r < 0 ? r : op.result;
 }
 
 static int append_all(struct bk_stream *s, struct rest *rest)
 {
-    struct bki_buf *b = s->write_op.in_flight ? &s->queued : &s->sending;
-    int r = bki_buf_reserve(b, rest->left);
-    if (r < 0)
-        return bk_fail(r, "no memory for %zu bytes of write buffer", rest->left);
+    struct bki_buf *b = bki_out_room(s, rest->left);
+    if (!b)
+        return bk_fail(-ENOMEM, "no memory for %zu bytes of write buffer", rest->left);
     while (rest->left > 0) {
         size_t n = rest->pieces->len - rest->at;
         bki_buf_append(b, rest->pieces->data + rest->at, n);
         rest_advance(rest, n);
     }
-    if (!s->write_op.in_flight)
-        flush_start(s);
+    if (!s->out->op.in_flight)
+        bki_out_send(s);
     return s->write_error ? bki_stream_write_failed(s) : 0;
 }
 
