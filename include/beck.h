@@ -30,6 +30,7 @@
 #include <beck/select.h>
 #include <beck/server.h>
 #include <beck/signal.h>
+#include <beck/sse.h>
 #include <beck/stream.h>
 #include <beck/sync.h>
 #include <beck/task.h>

@@ -157,6 +157,10 @@ ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len);
  * an error. */
 int bki_stream_fill(struct bk_stream *s, size_t want);
 
+/* A reader inside a call sees what has become of the stream; if nothing has, its call fails with
+ * -ECANCELED although nobody has cancelled it, and nothing is lost. */
+void bki_stream_interrupt(struct bk_stream *s);
+
 /* Bytes sent that the peer's kernel has not got yet, those unsent included. */
 size_t bki_stream_unacked(const struct bk_stream *s);
 

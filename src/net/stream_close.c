@@ -17,8 +17,7 @@ void bki_stream_end_hung_up(struct bk_stream *s)
         shutdown(s->fd.fd, SHUT_WR);
 }
 
-/* A reader inside a call sees what has become of the stream. */
-static void interrupt_reader(struct bk_stream *s)
+void bki_stream_interrupt(struct bk_stream *s)
 {
     if (s->fd.reader)
         s->loop->backend->cancel(s->loop, s->fd.reader);
@@ -29,7 +28,7 @@ void bk_stream_hang_up(bk_stream *s)
     if (s->hung_up || s->aborted)
         return;
     s->hung_up = true;
-    interrupt_reader(s);
+    bki_stream_interrupt(s);
     bki_stream_end_hung_up(s);
 }
 
@@ -49,7 +48,7 @@ void bk_stream_abort(bk_stream *s)
     s->aborted = true;
     if (!s->read_error)
         s->read_error = -ECONNABORTED;
-    interrupt_reader(s);
+    bki_stream_interrupt(s);
     bki_stream_fail_write(s, -ECONNABORTED);
     if (s->fd.is_socket)
         reset_connection(s->fd.fd);

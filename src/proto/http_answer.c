@@ -77,12 +77,16 @@ static int send_all(struct bk_http_req *req, bk_span *pieces, size_t n)
 {
     struct bk_stream *s = req->stream;
     int r = bki_check_cancel();
+    if (req->sending)
+        return bk_fail(-EBUSY, "another task is sending a piece of this reply");
+    req->sending = true;
     do {
         if (r == 0 && bki_stream_unsent(s) > s->write_buffer / 4)
             r = wait_paced(req);
         if (r == 0)
             r = push_some(req, pieces, n, s->write_buffer - s->write_buffer / 4);
     } while (r == 0 && size_of(pieces, n) > 0);
+    req->sending = false;
     if (r < 0)
         req->broken = true;
     else
@@ -120,22 +124,30 @@ static int send_soon(struct bk_http_req *req, int r)
     return r;
 }
 
+/* Adds the pieces to what is pending: all, or none. */
+static int gather(struct bk_http_req *req, const bk_span *pieces, size_t n)
+{
+    size_t size = size_of(pieces, n);
+    int r = bki_buf_reserve(&req->pending, size);
+    if (r < 0)
+        return bk_fail(r, "no memory for %zu bytes of a reply", size);
+    for (size_t i = 0; i < n; i++)
+        bki_buf_append(&req->pending, pieces[i].data, pieces[i].len);
+    return 0;
+}
+
 /* Adds the pieces to what is pending, or sends them at once when they are many bytes. */
 static int put(struct bk_http_req *req, bk_span *pieces, size_t n)
 {
     size_t size = size_of(pieces, n);
-    if (bki_buf_len(&req->pending) + size > GATHER)
+    if (req->sending || bki_buf_len(&req->pending) + size > GATHER)
         return send_all(req, pieces, n);
     int r = bki_check_cancel();
     if (r == 0)
-        r = bki_buf_reserve(&req->pending, size);
-    if (r < 0) {
+        r = gather(req, pieces, n);
+    if (r < 0)
         req->broken = true;
-        return r == -ECANCELED ? r : bk_fail(r, "no memory for %zu bytes of a reply", size);
-    }
-    for (size_t i = 0; i < n; i++)
-        bki_buf_append(&req->pending, pieces[i].data, pieces[i].len);
-    return 0;
+    return r;
 }
 
 /* ---- Heads ---- */
@@ -253,8 +265,7 @@ void bki_http_answer_release(struct bk_http_req *req)
     bki_http_headers_release(&req->out_trailers);
 }
 
-/* 0 when a reply may be given. */
-static int check_unanswered(const struct bk_http_req *req)
+int bki_http_check_unanswered(const struct bk_http_req *req)
 {
     if (req->taken)
         return bk_fail(-EINVAL, "the connection has been handed over");
@@ -272,7 +283,7 @@ static bool is_framing(const char *name)
 static int add_header(struct bk_http_req *req, const char *name, const char *value,
                       int (*add)(bk_http_headers *headers, const char *name, const char *value))
 {
-    int r = check_unanswered(req);
+    int r = bki_http_check_unanswered(req);
     if (r < 0)
         return r;
     if (is_framing(name))
@@ -303,7 +314,7 @@ static void decide_close(struct bk_http_req *req)
 
 static int start_reply(struct bk_http_req *req, int status, int64_t len)
 {
-    int r = check_unanswered(req);
+    int r = bki_http_check_unanswered(req);
     if (r < 0)
         return r;
     if (status < 200 || status > 999 || len < -1)
@@ -341,9 +352,22 @@ static int check_started(const struct bk_http_req *req)
     return 0;
 }
 
+/* The pieces that a piece of the body is sent as: with size the line before a chunk. */
+static void frame(const struct bk_http_req *req, bk_span data, char size[BKI_HTTP_CHUNK_HEAD],
+                  bk_span pieces[3])
+{
+    pieces[0] = pieces[2] = (bk_span){0};
+    pieces[1] = data;
+    if (req->reply_kind == BKI_HTTP_BODY_CHUNKED) {
+        pieces[0] = bk_span_of(size, bki_http_chunk_head(size, data.len));
+        pieces[2] = S("\r\n");
+    }
+}
+
 static int write_body(struct bk_http_req *req, const void *data, size_t len)
 {
     char size[BKI_HTTP_CHUNK_HEAD];
+    bk_span pieces[3];
     int r = check_started(req);
     if (r < 0 || len == 0)
         return r;
@@ -355,17 +379,29 @@ static int write_body(struct bk_http_req *req, const void *data, size_t len)
     }
     if (req->no_body)
         return bki_check_cancel();
-    bk_span pieces[] = {{0}, bk_span_of(data, len), {0}};
-    if (req->reply_kind == BKI_HTTP_BODY_CHUNKED) {
-        pieces[0] = bk_span_of(size, bki_http_chunk_head(size, len));
-        pieces[2] = S("\r\n");
-    }
+    frame(req, bk_span_of(data, len), size, pieces);
     return put(req, pieces, 3);
 }
 
 int bk_http_reply_write(bk_http_req *req, const void *data, size_t len)
 {
     return send_soon(req, write_body(req, data, len));
+}
+
+int bki_http_try_write(struct bk_http_req *req, bk_span data)
+{
+    char size[BKI_HTTP_CHUNK_HEAD];
+    bk_span pieces[3];
+    int r = check_started(req);
+    if (r < 0 || data.len == 0 || req->no_body)
+        return r;
+    size_t behind = bki_stream_unsent(req->stream) + bki_buf_len(&req->pending);
+    if (req->sending || (behind > 0 && behind + data.len > req->stream->write_buffer))
+        return -EAGAIN;
+    frame(req, data, size, pieces);
+    if (bki_buf_len(&req->pending) + size_of(pieces, 3) > GATHER)
+        return push_some(req, pieces, 3, SIZE_MAX);
+    return send_soon(req, gather(req, pieces, 3));
 }
 
 /* Fields that say how to read a message, or whose it is, come before it: RFC 9110 6.5.1. */
@@ -465,7 +501,7 @@ void bki_http_answer_take_back(struct bk_http_req *req)
 
 int bk_http_reply_interim(bk_http_req *req, int status, const bk_http_headers *headers)
 {
-    int r = check_unanswered(req);
+    int r = bki_http_check_unanswered(req);
     if (r < 0)
         return r;
     if (status < 100 || status > 199 || status == 101)
@@ -506,9 +542,17 @@ static bool asks_for(const struct bk_http_req *req, const char *protocol)
            bki_http_has_token(&req->head, "Connection", "Upgrade");
 }
 
+void bki_http_hand_over(struct bk_http_req *req)
+{
+    req->taken = req->close = true;
+    *req->slot = req->stream = NULL;
+    bki_buf_free(&req->pending);
+    bki_http_headers_release(&req->out);
+}
+
 int bk_http_req_upgrade(bk_http_req *req, const char *protocol, bk_stream **out)
 {
-    int r = check_unanswered(req);
+    int r = bki_http_check_unanswered(req);
     if (r < 0)
         return r;
     if (!asks_for(req, protocol) || !req->body.over)
@@ -523,8 +567,7 @@ int bk_http_req_upgrade(bk_http_req *req, const char *protocol, bk_stream **out)
         r = bki_http_flush(req);
     if (r < 0)
         return r;
-    req->taken = req->close = true;
     *out = req->stream;
-    *req->slot = req->stream = NULL;
+    bki_http_hand_over(req);
     return 0;
 }

@@ -315,3 +315,26 @@ int bki_http_req_skip_body(struct bk_http_req *req, size_t most)
     }
     return 1;
 }
+
+/* ---- Its client ---- */
+
+int bki_http_wait_left(struct bk_http_req *req)
+{
+    struct bk_stream *s = req->stream;
+    bk_span in;
+    int r = bki_check_cancel();
+    req->waiting = true;
+    /* What it sends meanwhile is its next request. */
+    while (r >= 0 && !req->server->draining && bki_stream_buffered(s) < s->read_limit) {
+        struct bki_cancel_told told = bki_cancel_told_save();
+        r = bk_stream_peek(s, bki_stream_buffered(s) + 1, &in);
+        if (r == -ECANCELED && req->server->draining) {
+            bki_cancel_told_restore(told);
+            r = bki_check_cancel();
+        }
+        if (r <= 0)
+            break;
+    }
+    req->waiting = false;
+    return r == -ECANCELED ? r : 0;
+}

@@ -183,7 +183,7 @@ static int answer_failure(struct bk_http_req *req)
 /* Completes the reply of a handler that has returned r.  0, or why nothing can follow. */
 static int complete(struct bk_http_req *req, int r)
 {
-    if (r >= 0 && req->reply == BKI_REPLY_STARTED)
+    if (r >= 0 && req->reply == BKI_REPLY_STARTED && !req->broken)
         r = bk_http_reply_end(req);
     if (r >= 0 && req->reply == BKI_REPLY_NONE)
         r = bk_fail(-EINVAL, "%s %s: the handler gave no reply", bk_http_req_method(req),
@@ -309,6 +309,8 @@ static void begin_drain(void *ctx)
         next = bki_list_next(conns, node);
         if (req->idle)
             bk_stream_hang_up(req->stream);
+        else if (req->waiting)
+            bki_stream_interrupt(req->stream);
         else if (req->taken)
             bk_task_cancel(req->task);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * An HTTP server's inside, for its files: http_serve.c (connections), http_req.c (requests),
- * http_answer.c (replies), sse_serve.c.
+ * http_answer.c (replies), and those that reply in ways of their own (sse_send.c, WebSockets).
  *
  * A bk_http_req is one for each connection, and used again for each of its requests; what it has
  * allocated is kept as long as it is small.
@@ -42,6 +42,7 @@ struct bk_http_req {
     bk_task *task;
     bk_stream *stream; /* NULL once an upgrade has taken it */
     bk_stream **slot;  /* where the connection's task has it */
+    bool waiting;      /* in bki_http_wait_left */
     bool idle;         /* nothing of a next request has come: may be hung up at any time */
     bool close;        /* no further request */
     bool taken;        /* its stream belongs to another protocol */
@@ -66,6 +67,7 @@ struct bk_http_req {
     size_t reply_at; /* where in `pending` it begins */
     bool gone;       /* some of it has left */
     bool no_body;    /* the body is counted, and not sent */
+    bool sending;    /* a task waits with part of a piece still to go */
     bool broken;     /* half of it went out, and no more can */
     int64_t left;    /* of BKI_HTTP_BODY_LENGTH */
     struct bki_http_pace reply_pace;
@@ -88,6 +90,10 @@ bk_duration bki_http_pace_left(const struct bki_http_server *server,
  * body is over; 0 when there is more; or an error. */
 int bki_http_req_skip_body(struct bk_http_req *req, size_t most);
 
+/* Suspends until the client has ended the connection, or the server is being stopped.  0 or
+ * -ECANCELED. */
+int bki_http_wait_left(struct bk_http_req *req);
+
 /* ---- http_answer.c ---- */
 
 void bki_http_answer_init(struct bk_http_req *req);
@@ -104,6 +110,17 @@ void bki_http_answer_take_back(struct bk_http_req *req);
 
 /* Sends "100 Continue" when the client waits for it and may be told. */
 int bki_http_answer_continue(struct bk_http_req *req);
+
+/* bk_http_reply_write if it needs no waiting, all or nothing.  Never suspends, deaf to cancels;
+ * also outside of tasks.  -EAGAIN when the client is behind, or another task's piece is on its way.
+ */
+int bki_http_try_write(struct bk_http_req *req, bk_span data);
+
+/* 0 when a reply may be given. */
+int bki_http_check_unanswered(const struct bk_http_req *req);
+
+/* The stream belongs to another protocol from now on; a reply of its own has been sent on it. */
+void bki_http_hand_over(struct bk_http_req *req);
 
 /* Sends what is pending.  Suspends while the client does not take it, within its pace. */
 int bki_http_flush(struct bk_http_req *req);
