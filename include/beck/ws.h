@@ -10,7 +10,8 @@
  *     }
  *     return bk_ws_close(&ws, r);
  *
- * A server's handler for bk_serve begins with bk_ws_accept(&ws, stream, NULL).
+ * A server's handler for bk_serve begins with bk_ws_accept(&ws, stream, NULL), one for
+ * bk_http_serve with bk_ws_accept_req(&ws, req, NULL).
  *
  * One task at a time receives (-EBUSY for a second); any number send, and each message goes out
  * whole.  Pings are answered, and the peer's close is, by the receiving task: keep one receiving.
@@ -21,8 +22,7 @@
 #ifndef BECK_WS_H
 #define BECK_WS_H
 
-#include <beck/msg.h>
-#include <beck/server.h>
+#include <beck/http_server.h>
 
 BK_BEGIN_DECLS
 
@@ -77,6 +77,16 @@ BK_API int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts);
  * -BK_EINCOMPLETE (the client went away); -ETIMEDOUT; -ECANCELED; -ENOMEM; or the stream's
  * error. */
 BK_API int bk_ws_accept(bk_ws **out, bk_stream **stream, const bk_ws_opts *opts);
+
+/* Makes a WebSocket of a request that a handler of bk_http_serve got, so that one port serves pages
+ * and WebSockets.
+ * out: NULL on entry; bk_ws_close it.  On success the connection is its own, and the handler may go
+ * on with it, or leave it to another task; opts->headers are sent, others set before are not.
+ * Suspends only while the client does not take what it was sent before.
+ * Returns 0; -BK_EPROTO (no WebSocket request), and the client has been told by an HTTP error;
+ * -EINVAL (a reply was started, or a header or protocol that may not be sent), -ENOMEM, -ECANCELED,
+ * or the stream's error, and it has not. */
+BK_API int bk_ws_accept_req(bk_ws **out, bk_http_req *req, const bk_ws_opts *opts);
 
 /* What a server's connection was asked for ("/feed?x=1"), "" for a client's; the subprotocol
  * agreed, or ""; the extensions agreed, as in Sec-WebSocket-Extensions, or ""; the peer's address,

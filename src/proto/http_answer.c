@@ -527,11 +527,16 @@ int bki_http_answer_continue(struct bk_http_req *req)
 int bki_http_answer_error(struct bk_http_req *req, int status, const char *what)
 {
     char text[300];
-    bki_http_headers_clear(&req->out);
     int n = snprintf(text, sizeof text, "%d %s%s%s\n", status, bki_http_reason(status),
                      what[0] ? ": " : "", what);
     return bk_http_reply(req, status, "text/plain; charset=utf-8", text,
                          n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+int bki_http_answer_fault(struct bk_http_req *req, int status, const char *what)
+{
+    req->fault_status = status;
+    return bki_http_answer_error(req, status, what);
 }
 
 /* ---- Handing the connection over ---- */

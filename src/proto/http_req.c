@@ -16,7 +16,7 @@ int bki_http_req_begin(struct bk_http_req *req, struct bki_http_head *h)
     req->body_pace = (struct bki_http_pace){0};
     req->max_body = req->server->opts.max_body;
     req->n_body = 0;
-    req->body_status = 0;
+    req->fault_status = 0;
     enum bki_http_body kind = bki_http_body_of(h, bk_span_of(NULL, 0));
     bki_http_reader_init(&req->body, req->stream, kind, h->content_length, false,
                          req->server->opts.max_chunk_ext);
@@ -221,7 +221,7 @@ static int check_length(struct bk_http_req *req)
 {
     if (req->taken)
         return bk_fail(-EINVAL, "the connection has been handed over");
-    if (req->body_status)
+    if (req->fault_status)
         return bk_fail(-BK_EPROTO, "the body of this request could not be read");
     if (req->n_body == 0 && req->head.content_length >= 0 &&
         (uint64_t)req->head.content_length > req->max_body)
@@ -254,9 +254,9 @@ static ssize_t read_body(struct bk_http_req *req, void *buf, size_t len)
 /* What is wrong with a body is remembered: it may be the answer to the request. */
 static ssize_t remember(struct bk_http_req *req, ssize_t r)
 {
-    if (r < 0 && !req->body_status)
-        req->body_status = status_of(req, r);
-    if (req->body_status)
+    if (r < 0 && !req->fault_status)
+        req->fault_status = status_of(req, r);
+    if (req->fault_status)
         req->close = true;
     return r;
 }

@@ -177,7 +177,8 @@ static void failed(struct bk_http_req *req, int r)
 /* A handler's failure, told to the client if it has been told nothing yet. */
 static int answer_failure(struct bk_http_req *req)
 {
-    return bki_http_answer_error(req, req->body_status ? req->body_status : 500, "");
+    bki_http_headers_clear(&req->out); /* they were meant for another reply */
+    return bki_http_answer_error(req, req->fault_status ? req->fault_status : 500, "");
 }
 
 /* Completes the reply of a handler that has returned r.  0, or why nothing can follow. */
@@ -188,7 +189,7 @@ static int complete(struct bk_http_req *req, int r)
     if (r >= 0 && req->reply == BKI_REPLY_NONE)
         r = bk_fail(-EINVAL, "%s %s: the handler gave no reply", bk_http_req_method(req),
                     bk_http_req_path(req));
-    if (r < 0 && req->body_status == 0)
+    if (r < 0 && req->fault_status == 0)
         failed(req, r);
     if (r < 0 && r != -ECANCELED)
         bki_http_answer_take_back(req);

@@ -58,7 +58,7 @@ struct bk_http_req {
     struct bki_http_pace body_pace;
     size_t max_body, n_body; /* n_body: read so far */
     bool expects;            /* is waiting for "100 Continue" */
-    int body_status;         /* what answers a body that could not be read; 0 */
+    int fault_status;        /* what answers a fault of the client's, such as a broken body; 0 */
 
     /* The reply. */
     struct bk_http_headers out, out_trailers;
@@ -102,8 +102,12 @@ void bki_http_answer_begin(struct bk_http_req *req);
 /* Waits for flush_call to be out of the ready queue, and frees what the reply has. */
 void bki_http_answer_release(struct bk_http_req *req);
 
-/* Answers in words of the server's own, when nothing has been answered yet. */
+/* Answers in words of the server's own; headers set before go along.  Nothing may have been
+ * answered yet. */
 int bki_http_answer_error(struct bk_http_req *req, int status, const char *what);
+
+/* The same for what is the client's fault: a handler that fails with it is not reported. */
+int bki_http_answer_fault(struct bk_http_req *req, int status, const char *what);
 
 /* Forgets a reply of which nothing has left yet, so that another can be given. */
 void bki_http_answer_take_back(struct bk_http_req *req);

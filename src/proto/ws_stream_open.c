@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/url.h"
 #include "proto/http_read.h"
+#include "proto/http_serve.h"
 #include "proto/ws_handshake.h"
 #include "proto/ws_stream.h"
 
@@ -130,20 +131,17 @@ static int read_request(bk_stream *s, struct bki_http_head *h, struct bki_ws_off
     return r < 0 ? refuse(s, offer->status, offer->why) : 0;
 }
 
-static int accept_stream(struct bk_ws **out, bk_stream **stream, const bk_ws_opts *opts)
+/* Makes a connection of *stream, and answers the request whose head is h; on failure *stream is as
+ * it was. */
+static int accept_head(struct bk_ws **out, bk_stream **stream, const struct bki_http_head *h,
+                       bk_span key, const bk_ws_opts *opts)
 {
-    struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
-    struct bki_http_head h;
-    struct bki_ws_offer offer;
     struct bk_ws *ws = NULL;
     bk_stream *s = *stream;
-    bki_http_init(&h, BKI_HTTP_REQUEST, fields, BKI_HTTP_MAX_FIELDS, NULL);
-    int r = read_request(s, &h, &offer);
-    if (r == 0)
-        r = bki_ws_stream_new(&ws, stream, BKI_WS_SERVER, opts);
+    int r = bki_ws_stream_new(&ws, stream, BKI_WS_SERVER, opts);
     if (r < 0)
         return r;
-    r = respond(ws, s, &h, offer.key, opts);
+    r = respond(ws, s, h, key, opts);
     if (r == 0)
         r = bki_ws_ping_start(ws, opts);
     if (r < 0) {
@@ -152,9 +150,23 @@ static int accept_stream(struct bk_ws **out, bk_stream **stream, const bk_ws_opt
         bki_ws_stream_free(ws, -1);
         return r;
     }
-    bk_stream_consume(s, h.len);
     *out = ws;
     return 0;
+}
+
+static int accept_stream(struct bk_ws **out, bk_stream **stream, const bk_ws_opts *opts)
+{
+    struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
+    struct bki_http_head h;
+    struct bki_ws_offer offer;
+    bk_stream *s = *stream;
+    bki_http_init(&h, BKI_HTTP_REQUEST, fields, BKI_HTTP_MAX_FIELDS, NULL);
+    int r = read_request(s, &h, &offer);
+    if (r == 0)
+        r = accept_head(out, stream, &h, offer.key, opts);
+    if (r == 0)
+        bk_stream_consume(s, h.len);
+    return r;
 }
 
 /* Time is up; a moment more, so that the peer gets to know. */
@@ -181,6 +193,40 @@ int bk_ws_accept(bk_ws **out, bk_stream **stream, const bk_ws_opts *opts)
     if (r == -ETIMEDOUT)
         refuse_late(*stream);
     bki_task_trim(bki_self()); /* a handshake goes deeper than what follows: receiving, sending */
+    return r;
+}
+
+/* Replies that the request is none, which is the client's fault, and returns -BK_EPROTO. */
+static int refuse_req(bk_http_req *req, const struct bki_ws_offer *offer)
+{
+    if (offer->status == 405)
+        bk_http_reply_header(req, "Allow", "GET");
+    if (offer->status == 426) {
+        bk_http_reply_header(req, "Upgrade", "websocket");
+        bk_http_reply_header(req, "Sec-WebSocket-Version", "13");
+    }
+    int r = bki_http_answer_fault(req, offer->status, offer->why);
+    if (r < 0)
+        return r;
+    return bk_fail(-BK_EPROTO, "%s: %s (answered %d)", bk_http_req_peer(req), offer->why,
+                   offer->status);
+}
+
+int bk_ws_accept_req(bk_ws **out, bk_http_req *req, const bk_ws_opts *opts)
+{
+    struct bki_ws_offer offer;
+    bk_stream *s = bk_http_req_stream(req);
+    int r = bki_http_check_unanswered(req);
+    if (r < 0)
+        return r;
+    if (bki_ws_check_request(&req->head, &offer) < 0)
+        return refuse_req(req, &offer);
+    r = bki_http_flush(req);
+    if (r == 0)
+        r = accept_head(out, &s, &req->head, offer.key, opts ? opts : &default_opts);
+    if (r == 0)
+        bki_http_hand_over(req);
+    bki_task_trim(bki_self());
     return r;
 }
 
