@@ -41,6 +41,8 @@ typedef struct bk_task_info {
     size_t n_stack;
     const uint64_t *awaits; /* ids of the tasks that it waits for: their end, or a lock they hold */
     size_t n_awaits;
+    const uint64_t *awaited_by; /* ids of the tasks that wait for it */
+    size_t n_awaited_by;
     bool in_cycle;   /* it waits for itself, by way of other tasks */
     size_t n_hidden; /* further tasks of the same parent that are left out behind this one */
 } bk_task_info;

@@ -73,8 +73,10 @@ void cli_print_stats(const bk_flow_stats *stats);
 int cli_pipe(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_list(int argc, char **argv);
+int cli_ps(int argc, char **argv);
+int cli_tree(int argc, char **argv);
 
-extern const char cli_help_main[], cli_help_pipe[];
+extern const char cli_help_main[], cli_help_pipe[], cli_help_ps[];
 
 /* ---- cli/plugin.c ---- */
 

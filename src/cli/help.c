@@ -13,7 +13,9 @@ const char cli_help_main[] =
     "  pipe       run a flow from one line        (beck pipe --help)\n"
     "  list       the connectors: every scheme that a source or sink URL may have\n"
     "  info       the backend in use and why, the kernel's features\n"
-    "  help       this, or 'beck help pipe'\n"
+    "  ps PID     the tasks of a running beck program, in a table   (beck ps --help)\n"
+    "  tree PID   the same as a tree, with stacks\n"
+    "  help       this, or 'beck help pipe', 'beck help ps'\n"
     "  version\n"
     "\n"
     "'man beck' has it all.\n";
@@ -70,3 +72,21 @@ const char cli_help_pipe[] =
     "  1    failed while running             2    wrong command line, URL or expression\n"
     "  65   an item was bad data             69   a source or sink could not be opened\n"
     "  75   not drained in --drain           130, 143   stopped by a second SIGINT, SIGTERM\n";
+
+const char cli_help_ps[] =
+    "usage: beck ps PID [options]       a line for each task\n"
+    "       beck tree PID [options]     who started whom, with stacks\n"
+    "\n"
+    "Shows the tasks of a running program that uses libbeck: name, state, what each waits for and\n"
+    "since when, who holds the lock it wants, and tasks that wait for each other in a circle.\n"
+    "The program is not stopped, and no code runs in it.\n"
+    "\n"
+    "  --all          every task; without it, of many with the same parent the first 20\n"
+    "  --no-stacks    leave the stacks out\n"
+    "  --retries N    how often to begin anew when the tasks change while they are read (10)\n"
+    "\n"
+    "Functions are named from the program's symbol table, lines from what 'cc -g' left in it.\n"
+    "The kernel must allow it: run it as the program's user, or as root (kernel.yama.ptrace_scope\n"
+    "may ask for root, or for the program's parent).\n"
+    "\n"
+    "Exit status: 0 shown, 1 it could not be read, 2 wrong command line.\n";

@@ -6,7 +6,9 @@
 
 static int cli_help(int argc, char **argv)
 {
-    fputs(argc > 0 && strcmp(argv[0], "pipe") == 0 ? cli_help_pipe : cli_help_main, stdout);
+    const char *topic = argc > 0 ? argv[0] : "";
+    bool looks = strcmp(topic, "ps") == 0 || strcmp(topic, "tree") == 0;
+    fputs(looks ? cli_help_ps : strcmp(topic, "pipe") == 0 ? cli_help_pipe : cli_help_main, stdout);
     return CLI_OK;
 }
 
@@ -21,8 +23,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv); /* the arguments behind the name */
 } commands[] = {
-    {"pipe", cli_pipe},       {"list", cli_list},         {"info", cli_info},
-    {"help", cli_help},       {"--help", cli_help},       {"-h", cli_help},
+    {"pipe", cli_pipe},       {"list", cli_list},         {"info", cli_info},   {"ps", cli_ps},
+    {"tree", cli_tree},       {"help", cli_help},         {"--help", cli_help}, {"-h", cli_help},
     {"version", cli_version}, {"--version", cli_version}, {"-V", cli_version},
 };
 

@@ -232,10 +232,11 @@ static void forget(struct bk_snapshot *s)
     bki_free(s->entry_of);
     bki_free(s->entries);
     bki_free(s->edges);
+    bki_free(s->back);
     s->infos = NULL;
     s->entry_of = NULL;
     s->entries = NULL;
-    s->edges = NULL;
+    s->edges = s->back = NULL;
     s->n_infos = s->n_loops = s->n_entries = s->n_edges = s->edges_capacity = 0;
 }
 

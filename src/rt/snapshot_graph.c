@@ -2,6 +2,7 @@
  * Who waits for whom: a lock leads to its holder, the end of a group to all its tasks, and a task's
  * joiners to it.  A circle of waits that all need what they wait for never ends by itself. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "rt/snapshot.h"
@@ -116,14 +117,32 @@ static int compare_edges(const void *a, const void *b)
     return x->to < y->to ? -1 : x->to > y->to;
 }
 
-static void index_edges(struct bk_snapshot *s)
+static int compare_back(const void *a, const void *b)
 {
-    if (s->n_edges > 0)
-        qsort(s->edges, s->n_edges, sizeof *s->edges, compare_edges);
+    const struct bki_wait_edge *x = a, *y = b;
+    if (x->to != y->to)
+        return x->to < y->to ? -1 : 1;
+    return x->from < y->from ? -1 : x->from > y->from;
+}
+
+static int index_edges(struct bk_snapshot *s)
+{
+    size_t size = s->n_edges * sizeof *s->edges;
+    if (size == 0)
+        return 0;
+    s->back = bki_alloc(size);
+    if (!s->back)
+        return -ENOMEM;
+    memcpy(s->back, s->edges, size);
+    qsort(s->edges, s->n_edges, sizeof *s->edges, compare_edges);
+    qsort(s->back, s->n_edges, sizeof *s->back, compare_back);
     for (size_t i = s->n_edges; i-- > 0;) {
         s->entries[s->edges[i].from].first_edge = i;
         s->entries[s->edges[i].from].n_edges++;
+        s->entries[s->back[i].to].first_back = i;
+        s->entries[s->back[i].to].n_back++;
     }
+    return 0;
 }
 
 int bki_snapshot_edges(struct bk_snapshot *s, const struct bki_target *target)
@@ -143,8 +162,7 @@ int bki_snapshot_edges(struct bk_snapshot *s, const struct bki_target *target)
         r = sorted ? add_group(s, i, sorted, n_sorted) : -ENOMEM;
     }
     bki_free(sorted);
-    index_edges(s);
-    return r;
+    return r < 0 ? r : index_edges(s);
 }
 
 /* ---- Circles ---- */

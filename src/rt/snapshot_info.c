@@ -230,13 +230,18 @@ static int tell_stack(struct work *w, const struct bki_entry *e, bk_task_info *i
 
 static int tell_edges(struct work *w, const struct bki_entry *e, bk_task_info *info)
 {
-    uint64_t *ids = bki_arena_get(&w->s->arena, e->n_edges * sizeof *ids + 1);
+    const struct bk_snapshot *s = w->s;
+    uint64_t *ids = bki_arena_get(&w->s->arena, (e->n_edges + e->n_back) * sizeof *ids + 1);
     if (!ids)
         return -ENOMEM;
     for (size_t i = 0; i < e->n_edges; i++)
-        ids[i] = w->s->entries[w->s->edges[e->first_edge + i].to].id;
+        ids[i] = s->entries[s->edges[e->first_edge + i].to].id;
+    for (size_t i = 0; i < e->n_back; i++)
+        ids[e->n_edges + i] = s->entries[s->back[e->first_back + i].from].id;
     info->awaits = ids;
     info->n_awaits = e->n_edges;
+    info->awaited_by = ids + e->n_edges;
+    info->n_awaited_by = e->n_back;
     info->in_cycle = e->in_cycle;
     info->n_hidden = e->n_hidden;
     return 0;

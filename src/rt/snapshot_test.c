@@ -164,6 +164,9 @@ static void look_at(const bk_snapshot *s)
     CHECK(has_frame(owl, "sleeper"));
     CHECK(!has_frame(owl, "task_entry"));
     CHECK_STR(owl->started.function, "go");
+    CHECK_EQ(owl->n_awaited_by, 2);
+    CHECK_EQ(owl->awaited_by[0], 5);
+    CHECK_EQ(owl->awaited_by[1], 8);
     const bk_task_info *reader = info_of(s, "reader");
     CHECK(strstr(reader->waits_for, "lock 'db' held by #3 writer"));
     CHECK_EQ(reader->n_awaits, 1);

@@ -9,6 +9,7 @@
 #include "rt/snapshot.h"
 
 #define MOST_DEPTH 32
+#define MOST_NAMED 8 /* of those that wait for a task */
 
 struct out {
     int fd;
@@ -75,6 +76,13 @@ static void print_task(struct out *out, const bk_task_info *t, int indent)
         print(out, ")");
     }
     print(out, "\n");
+    for (size_t i = 0; i < t->n_awaited_by && i < MOST_NAMED; i++)
+        print(out, "%*s%s#%llu", i ? 0 : indent, "", i ? ", " : "  awaited by ",
+              (unsigned long long)t->awaited_by[i]);
+    if (t->n_awaited_by > MOST_NAMED)
+        print(out, " and %zu more", t->n_awaited_by - MOST_NAMED);
+    if (t->n_awaited_by > 0)
+        print(out, "\n");
     for (size_t i = 0; i < t->n_stack; i++) {
         print(out, "%*s  at ", indent, "");
         print_place(out, &t->stack[i]);
@@ -238,8 +246,11 @@ static void print_table(struct out *out, const bk_snapshot *s)
         print(out, "%4llu %6llu %6llu  %-20s %-8s %9.3f  %-40s ", (unsigned long long)t->loop,
               (unsigned long long)t->id, (unsigned long long)t->parent_id, t->name,
               t->cancelled ? "cancel" : t->state, (double)t->waiting.ns / 1e9, t->waits_for);
+        size_t at = 0; /* the program's own function */
+        while (at + 1 < t->n_stack && strncmp(t->stack[at].function, "bk_", 3) == 0)
+            at++;
         if (t->n_stack > 0)
-            print_place(out, &t->stack[t->n_stack > 1 ? 1 : 0]);
+            print_place(out, &t->stack[at]);
         print(out, "\n");
     }
     if (s->n_total > s->n_infos)
