@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The front door.  CMake does the work (CMakePresets.json); this installs what is missing first.
 .DEFAULT_GOAL := all
-.PHONY: all demo test quick bench reference install fuzz cov format tidy clean help
+.PHONY: all demo test quick bench reference interop install fuzz cov format tidy clean help
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
@@ -24,6 +24,10 @@ quick: ## the tests of the dev preset alone
 bench: all ## measure beck beside its peers (scripts/bench.py)
 	@scripts/bootstrap.sh bench
 	@scripts/bench.py
+
+interop: ## run beck against other people's programs, and write docs/interop.md
+	@scripts/bootstrap.sh test
+	@scripts/interop.py
 
 reference: ## the headers as man pages (section 3) and HTML, into build/reference/
 	@python3 scripts/reference.py build/reference
