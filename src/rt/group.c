@@ -268,22 +268,23 @@ void bk_group_cancel(bk_group *group)
  * ones go the way of failures nobody waited for. */
 static void record_failure(struct bk_group *group, struct bk_task *task)
 {
+    struct failure *first = &group->first;
     char buf[BKI_NAME_MAX * 2];
-    bk_error_report report = {
-        .what = "a child failed",
-        .task = bki_task_label(task, buf, sizeof buf),
-        .task_id = task->id,
-        .result = task->result,
-        .detail = bki_error_slot_text(&task->error),
-    };
     if (group->failures++ == 0) {
         task->was_observed = true;
-        snprintf(group->first.task, sizeof group->first.task, "%s", report.task);
-        group->first.task_id = task->id;
-        group->first.result = task->result;
-        bki_error_slot_copy(&group->first.error, &task->error);
+        snprintf(first->task, sizeof first->task, "%s", bki_task_label(task, buf, sizeof buf));
+        first->task_id = task->id;
+        first->result = task->result;
+        bki_error_slot_copy(&first->error, &task->error);
     }
-    if (group->errors_out && bki_errors_add(&group->errors, &report))
+    if (group->errors_out &&
+        bki_errors_add(&group->errors, &(bk_error_report){
+                                           .what = "a child failed",
+                                           .task = bki_task_label(task, buf, sizeof buf),
+                                           .task_id = task->id,
+                                           .result = task->result,
+                                           .detail = bki_error_slot_text(&task->error),
+                                       }))
         task->was_observed = true;
     if (group->on_failure) {
         task->was_observed = true;
