@@ -103,7 +103,8 @@ static double measure_messages(const struct feed *feed)
     bk_stream *s = NULL;
     struct bk_ws *ws = NULL;
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0 || bk_stream_from_fd(&s, fds[0], NULL) < 0 ||
-        bki_ws_stream_new(&ws, &s, feed->role, &(bk_ws_opts){0}) < 0)
+        bki_ws_new(&ws, feed->role, &(bk_ws_opts){0}) < 0 ||
+        bki_ws_start(ws, &s, &(bk_ws_opts){0}) < 0)
         exit(1);
     for (int i = 0; i < ROUNDS; i++) {
         bki_buf_append(&ws->stream->in, feed->frames, feed->len);
@@ -119,7 +120,7 @@ static double measure_messages(const struct feed *feed)
     }
     if (bytes == 0)
         exit(1);
-    bki_ws_stream_free(ws, -1);
+    bki_ws_free(ws, -1);
     close(fds[1]);
     return best / (double)feed->n_frames;
 }

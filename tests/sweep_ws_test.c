@@ -12,6 +12,7 @@ struct talk {
     char url[64];
     bk_ws *here, *there; /* the server's end, the subject's; the client's, the helper's */
     bk_stream *stream;   /* before it is a WebSocket */
+    bk_ws_hub *hub;      /* with `here` in it */
     int n_sent, n_tried, n_got;
     size_t n_part; /* bytes of the next message that came in parts */
     bool in_parts; /* received like that */
@@ -93,9 +94,19 @@ static int open_zipped_talk(void *ctx)
     return open_talk(ctx);
 }
 
+static int open_hub(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = open_talk(ctx);
+    if (r == 0)
+        r = bk_ws_hub_new(&t->hub, &(bk_ws_hub_opts){.slow = BK_WS_SLOW_WAIT, .backlog = 2});
+    return r < 0 ? r : bk_ws_hub_add(t->hub, t->here);
+}
+
 static void close_talk(void *ctx)
 {
     struct talk *t = ctx;
+    bk_ws_hub_free(&t->hub);
     ws_opts = &plain;
     bk_stream_close(&t->stream, -1);
     bk_ws_close(&t->here, -1);
@@ -260,6 +271,27 @@ static int send_parts_here(void *ctx)
     return send_all_in_parts(t, t->here);
 }
 
+static int send_by_hub(void *ctx)
+{
+    struct talk *t = ctx;
+    while (t->n_sent < MESSAGES) {
+        bk_msg *msg = NULL;
+        int r = bk_msg_copy(&msg, bytes_of(t->n_sent), length_of(t->n_sent));
+        if (r < 0)
+            return r;
+        t->n_tried = t->n_sent + 1;
+        r = bk_ws_hub_send(t->hub, &msg);
+        if ((r >= 0) != (msg == NULL))
+            sweep_lost("bk_ws_hub_send returns %d, and the message is %s", r,
+                       msg ? "kept" : "gone");
+        bk_msg_free(&msg);
+        if (r <= 0)
+            return r < 0 ? r : -EPIPE; /* the one connection is gone */
+        t->n_sent++;
+    }
+    return 0;
+}
+
 /* ---- Checks ---- */
 
 /* The client's messages: got, or still to be received. */
@@ -362,6 +394,14 @@ static const struct sweep_scenario scenarios[] = {
      .check = all_can_be_received},
     {.name = "ws send compressed in parts",
      ZIPPED_TALK(send_parts_here, receive_there),
+     .check = all_has_arrived},
+    {.name = "ws send by hub",
+     .state_size = sizeof(struct talk),
+     .open = open_hub,
+     .close = close_talk,
+     .subject = send_by_hub,
+     .helpers = {receive_there},
+     .blame_elsewhere = true,
      .check = all_has_arrived},
     {.name = "ws close", TALK(send_and_close, receive_there), .check = all_has_arrived, .want = 3},
 };

@@ -171,5 +171,53 @@ BK_API const char *bk_ws_close_reason(const bk_ws *ws);
  * -EBUSY, and nothing is closed: another task is inside a call on it. */
 BK_API int bk_ws_close(bk_ws **ws, int r);
 
+/* ---- One message for many ----
+ *
+ *     bk_ws_hub_add(room, ws);                       // in each connection's handler
+ *     while ((r = bk_ws_recv(ws, &msg)) > 0 && (r = bk_ws_hub_send(room, &msg)) >= 0)
+ *         ;
+ *     return bk_ws_close(&ws, r);                    // and it has left the room
+ *
+ * A message is made a frame once, and compressed once for all connections that compress; they share
+ * it, and the kernel is given it from there.  A connection that does not take it has references
+ * waiting in line, not copies.  (To clients' masked connections, and under TLS, each its own.) */
+typedef struct bk_ws_hub bk_ws_hub;
+
+/* What becomes of a connection that has fallen behind by a whole backlog. */
+enum bk_ws_slow {
+    BK_WS_SLOW_DROP, /* it is cut off: calls inside it fail with -BK_ELIMIT */
+    BK_WS_SLOW_SKIP, /* it misses messages (bk_ws_hub_missed) */
+    BK_WS_SLOW_WAIT, /* bk_ws_hub_send waits for it */
+};
+
+typedef struct bk_ws_hub_opts {
+    enum bk_ws_slow slow; /* default BK_WS_SLOW_DROP */
+    size_t backlog;       /* messages that may wait for a connection; default 64 */
+} bk_ws_hub_opts;
+
+/* Makes a hub.  out: NULL on entry; bk_ws_hub_free it.  Returns 0 or -ENOMEM. */
+BK_API int bk_ws_hub_new(bk_ws_hub **out, const bk_ws_hub_opts *opts);
+
+/* Empties *hub, takes every connection out and frees it.  NULL is fine.  No task may be inside
+ * bk_ws_hub_send. */
+BK_API void bk_ws_hub_free(bk_ws_hub **hub);
+
+/* Adds a connection, which may be in several hubs; it gets what is sent from now on.  Closing it
+ * takes it out.  Never suspends.  Returns 0; -EALREADY when it is in this one; -ENOMEM. */
+BK_API int bk_ws_hub_add(bk_ws_hub *hub, bk_ws *ws);
+/* Takes it out; what waits for it is still sent.  Fine when it is not in. */
+BK_API void bk_ws_hub_remove(bk_ws_hub *hub, bk_ws *ws);
+BK_API size_t bk_ws_hub_count(const bk_ws_hub *hub); /* connections */
+
+/* Sends *msg to every connection in the hub, and empties it.
+ * Suspends only with BK_WS_SLOW_WAIT, while one has a full backlog; then messages sent meanwhile
+ * wait their turn.  A connection that is closing, or has failed, is passed over.
+ * Returns to how many it goes; -EINVAL for text that is not UTF-8; -ECANCELED or -ENOMEM, *msg
+ * still yours: it does not go to all, but maybe to some. */
+BK_API int bk_ws_hub_send(bk_ws_hub *hub, bk_msg **msg);
+
+/* How often a connection has missed a message, or was cut off for not taking it. */
+BK_API uint64_t bk_ws_hub_missed(const bk_ws_hub *hub);
+
 BK_END_DECLS
 #endif

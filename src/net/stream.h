@@ -47,6 +47,9 @@ struct bki_out {
     struct bki_op op; /* in flight */
     struct iovec iov;
     struct bki_buf sending, queued;
+    /* When set: called outside any task when nothing is unsent any more, or writing has failed. */
+    void (*drained)(void *owner);
+    void *drained_owner;
 };
 
 /* Small, and what every call looks at first: idle ones are many, and a busy server finds most of

@@ -95,6 +95,8 @@ static void send_done(struct bki_op *op)
 {
     struct bki_out *out = bki_container(op, struct bki_out, op);
     struct bk_stream *s = out->s;
+    void (*drained)(void *owner) = out->drained;
+    void *drained_owner = out->drained_owner;
     if (s->closing) {
         last_send_done(s);
         return;
@@ -108,6 +110,8 @@ static void send_done(struct bki_op *op)
     wake_writers(s);
     if (__builtin_expect(s->hung_up, 0))
         bki_stream_end_hung_up(s);
+    if (drained && (!s->out || s->write_error))
+        drained(drained_owner);
 }
 
 struct bki_buf *bki_out_room(struct bk_stream *s, size_t len)

@@ -146,7 +146,7 @@ static void check_not_connected(const char *url, const bk_ws_opts *opts, int res
 
 LOOP_TEST(what_is_no_websocket_url_is_refused)
 {
-    check_not_connected("http://localhost/", NULL, -BK_EURL, "not a ws:// or wss:// URL");
+    check_not_connected("http://localhost/", NULL, -BK_EURL, "not a URL with ws:// or wss://");
     check_not_connected("ws:/localhost", NULL, -BK_EURL, "the host is missing");
     check_not_connected("ws://u:secret@localhost/", NULL, -BK_EURL, "pass an Authorization header");
     CHECK(strstr(bk_errmsg(), "secret") == NULL);

@@ -2,16 +2,13 @@
  * A WebSocket connection's life after its handshake: made, asked, closed. */
 #include "proto/ws_stream.h"
 
-#include "base/alloc.h"
-
 #define DEFAULT_CLOSE_SECONDS 10
 #define LINGER_MS 1000 /* for the peer to end the stream, and to read why we did */
 #define PARTING_MS 10  /* for the last frame of a dropped connection to reach the kernel */
 
 enum { NORMAL = 1000, GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
 
-int bki_ws_stream_new(struct bk_ws **out, bk_stream **stream, enum bki_ws_role role,
-                      const bk_ws_opts *opts)
+int bki_ws_new(struct bk_ws **out, enum bki_ws_role role, const bk_ws_opts *opts)
 {
     size_t keys = role == BKI_WS_CLIENT ? sizeof(struct bki_ws_keys) : 0;
     int r = bki_ws_zip_check(&opts->deflate);
@@ -27,21 +24,37 @@ int bki_ws_stream_new(struct bk_ws **out, bk_stream **stream, enum bki_ws_role r
     bki_ws_init(&ws->conn, role, &limits, keys ? ws->keys : NULL);
     bki_list_init(&ws->send_line);
     bki_list_init(&ws->parts_line);
+    bki_list_init(&ws->members);
     ws->close_timeout =
         opts->close_timeout.ns ? opts->close_timeout : bk_seconds(DEFAULT_CLOSE_SECONDS);
-    if (opts->write_buffer)
-        (*stream)->write_buffer = opts->write_buffer;
-    ws->stream = *stream;
-    *stream = NULL;
     *out = ws;
     return 0;
 }
 
-int bki_ws_stream_free(struct bk_ws *ws, int r)
+int bki_ws_start(struct bk_ws *ws, bk_stream **stream, const bk_ws_opts *opts)
 {
-    if (ws->stream)
+    ws->stream = *stream;
+    int r = bki_ws_ping_start(ws, opts);
+    if (r < 0) {
+        ws->stream = NULL;
+        return bk_fail(r, "no memory for a WebSocket connection");
+    }
+    if (opts->write_buffer)
+        ws->stream->write_buffer = opts->write_buffer;
+    *stream = NULL;
+    return 0;
+}
+
+int bki_ws_free(struct bk_ws *ws, int r)
+{
+    if (!ws)
+        return r;
+    if (ws->stream) {
+        bki_ws_leave_hubs(ws);
         bki_ws_ping_stop(ws);
-    r = bk_stream_close(&ws->stream, r);
+        bki_ws_outbox_clear(ws);
+        r = bk_stream_close(&ws->stream, r);
+    }
     bk_msg_free(&ws->part);
     bki_ws_zip_free(&ws->zip);
     bki_free(ws->target);
@@ -150,6 +163,13 @@ static void linger(struct bk_ws *ws)
         wait_for_end(ws);
 }
 
+void bki_ws_give_up(struct bk_ws *ws, int error)
+{
+    ws->given_up = error;
+    bk_stream_abort(ws->stream);
+    bki_ws_outbox_clear(ws);
+}
+
 static void drop(struct bk_ws *ws, int r)
 {
     char frame[BKI_WS_CONTROL_FRAME_MAX];
@@ -172,8 +192,11 @@ int bk_ws_close(bk_ws **wsp, int r)
         return r;
     if (bki_check_task() < 0)
         return -BK_ENOTASK;
-    if (ws->receiver || ws->sending || !bki_list_empty(&ws->parts_line))
+    bool sending = ws->sending && !(ws->outbox && ws->outbox->has_turn);
+    if (ws->receiver || sending || !bki_list_empty(&ws->send_line) ||
+        !bki_list_empty(&ws->parts_line))
         return bk_fail(-EBUSY, "close of a WebSocket that another task is using");
+    bki_ws_leave_hubs(ws);
     if (r >= 0 && ws->send_parts && !ws->ended)
         r = bk_fail(-BK_EINCOMPLETE, "%s: closed in the middle of a message", bk_ws_peer(ws));
     if (r >= 0 && !(ws->ended && ws->end < 0)) {
@@ -187,6 +210,6 @@ int bk_ws_close(bk_ws **wsp, int r)
         bk_shield(flush_shortly, ws);
     *wsp = NULL;
     /* The peer has said goodbye: what it does not read of ours any more, it does not want. */
-    bki_ws_stream_free(ws, orderly && r >= 0 ? 0 : -1);
+    bki_ws_free(ws, orderly && r >= 0 ? 0 : -1);
     return r;
 }

@@ -10,7 +10,9 @@
 
 #include <beck/ws.h>
 
+#include "base/alloc.h"
 #include "net/stream.h"
+#include "proto/http_write.h"
 #include "proto/ws_conn.h"
 #include "proto/ws_deflate.h"
 #include "proto/ws_offer.h"
@@ -30,6 +32,29 @@ struct bki_ws_zip {
     char *piece; /* where it is inflated to and handed out from; NULL: not in use */
 };
 
+/* A frame that several connections send. */
+struct bki_ws_shared {
+    unsigned refs;
+    bool zipped;
+    size_t len;
+    char bytes[];
+};
+
+static inline void bki_ws_shared_unref(struct bki_ws_shared *frame)
+{
+    if (frame && --frame->refs == 0)
+        bki_free(frame);
+}
+
+/* The frames that wait for a connection to take them.  Once it has the right to send, nobody else
+ * does until they are gone: messages keep their order. */
+struct bki_ws_outbox {
+    struct bki_list frames;
+    size_t n;
+    size_t quota; /* frames that go before the first task in the line */
+    bool has_turn;
+};
+
 enum bki_ws_receiving {
     BKI_WS_WHOLE, /* between messages, or in one that comes whole */
     BKI_WS_PARTS, /* part of a message has been handed out */
@@ -43,10 +68,10 @@ struct bk_ws {
     char *extensions;       /* likewise */
 
     const bk_task *receiver; /* who is in a receive call */
-    uint8_t mode;   /* enum bki_ws_receiving */
-    bool ended;     /* nothing more will be received: */
-    int end;        /* 0 the peer closed, else the error */
-    bk_msg *part;   /* the message in progress, with room to spare */
+    uint8_t mode;            /* enum bki_ws_receiving */
+    bool ended;              /* nothing more will be received: */
+    int end;                 /* 0 the peer closed, else the error */
+    bk_msg *part;            /* the message in progress, with room to spare */
     size_t part_len;
     bk_duration close_timeout;
     bk_time close_deadline; /* for the peer's close frame, once ours went out */
@@ -60,6 +85,9 @@ struct bk_ws {
     struct bki_list parts_line; /* messages that wait for the last part of another */
     struct bki_utf8 part_utf8;
 
+    struct bki_ws_outbox *outbox; /* NULL: empty */
+    struct bki_list members;      /* its places in hubs */
+
     struct {
         struct bki_timer timer;
         bk_duration interval, timeout;
@@ -67,20 +95,36 @@ struct bk_ws {
         uint32_t number; /* of it: its payload */
         bool owed;       /* it is still to be sent */
         bool unanswered;
-        bool heard;   /* something has come since the timer was set */
-        bool gave_up; /* no pong came: the stream was ended for that */
+        bool heard; /* something has come since the timer was set */
     } ping;
+    int given_up; /* why we ended the stream ourselves; 0: we did not */
 
     struct bki_ws_conn conn;
     struct bki_ws_keys keys[]; /* one, of a client */
 };
 
-/* Makes a connection of *stream (taken on success), after its handshake.  -ENOMEM, -EINVAL. */
-int bki_ws_stream_new(struct bk_ws **out, bk_stream **stream, enum bki_ws_role role,
-                      const bk_ws_opts *opts);
+/* ---- Opening (ws_stream.c, ws_stream_open.c, ws_accept.c) ---- */
 
-/* Closes the stream as bk_stream_close(.., r) and frees everything.  Returns what that returned. */
-int bki_ws_stream_free(struct bk_ws *ws, int r);
+/* Makes a connection, still without a stream.  -ENOMEM, -EINVAL. */
+int bki_ws_new(struct bk_ws **out, enum bki_ws_role role, const bk_ws_opts *opts);
+
+/* The handshake is done: gives it its stream (taken on success), and its first ping is due in a
+ * while.  -ENOMEM. */
+int bki_ws_start(struct bk_ws *ws, bk_stream **stream, const bk_ws_opts *opts);
+
+/* Closes the stream, if there is one, as bk_stream_close(.., r), and frees everything.  NULL is
+ * fine.  Returns what that returned, else r. */
+int bki_ws_free(struct bk_ws *ws, int r);
+
+bk_duration bki_ws_timeout_of(const bk_ws_opts *opts);
+
+/* Sends what write(w, what) makes. */
+typedef ssize_t bki_ws_write_fn(struct bki_http_writer *w, const void *what);
+int bki_ws_send_head(bk_stream *s, bki_ws_write_fn *write, const void *what);
+
+int bki_ws_keep_text(char **out, bk_span text);
+int bki_ws_begin_compression(struct bk_ws *ws, const struct bki_ws_terms *agreed,
+                             const bk_ws_opts *opts);
 
 /* ---- Receiving (ws_stream_recv.c) ---- */
 
@@ -129,7 +173,39 @@ struct bki_ws_out {
 /* Sends it.  *taken: how many bytes went out, also of a frame that failed; 0: as if never tried. */
 int bki_ws_send_frame(struct bk_ws *ws, const struct bki_ws_out *frame, size_t *taken);
 
+/* Sends what the connection owes: a reply, a ping.  By whoever has the right to send. */
+void bki_ws_push_owed(struct bk_ws *ws);
+
+/* ---- Shared frames (ws_stream_outbox.c) ---- */
+
+enum bki_ws_given { BKI_WS_GIVEN, BKI_WS_GONE, BKI_WS_FULL };
+
+/* Gives the connection a frame to send; never suspends.  limit: of frames that may wait.  One of
+ * the above, or -ENOMEM. */
+int bki_ws_outbox_give(struct bk_ws *ws, struct bki_ws_shared *frame, size_t limit);
+
+/* Somebody's turn has ended: whether the outbox takes the next. */
+bool bki_ws_outbox_turn(struct bk_ws *ws);
+
+/* Drops what waits, and gives up the turn. */
+void bki_ws_outbox_clear(struct bk_ws *ws);
+
+/* The next sender's turn. */
+void bki_ws_next_sender(struct bk_ws *ws);
+
+/* Cuts the connection off: calls inside it, and later ones, fail with error. */
+void bki_ws_give_up(struct bk_ws *ws, int error);
+
+/* Takes the connection out of every hub; tells those that wait for it that there is room
+ * (ws_hub.c). */
+void bki_ws_leave_hubs(struct bk_ws *ws);
+void bki_ws_tell_hubs(struct bk_ws *ws);
+
 /* ---- Compression (ws_stream_zip.c) ---- */
+
+#define BKI_WS_SEND_BITS 12 /* 38 KiB for a context instead of 262, and most of the gain */
+#define BKI_WS_LEVEL 6
+#define BKI_WS_MEM_LEVEL 5
 
 /* 0, or -EINVAL for numbers out of range. */
 int bki_ws_zip_check(const bk_ws_deflate *opts);

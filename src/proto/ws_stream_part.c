@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Receiving a WebSocket message in parts, as they come. */
-#include "base/alloc.h"
 #include "proto/ws_stream.h"
 
 #define PIECE ((size_t)16 * 1024) /* most that is inflated at a time */

@@ -84,7 +84,7 @@ static void give_up(struct bk_ws *ws)
 {
     char frame[BKI_WS_CONTROL_FRAME_MAX];
     bool blocked = ws->sending || bk_stream_unsent(ws->stream) > 0;
-    ws->ping.gave_up = true;
+    ws->given_up = -ETIMEDOUT;
     if (!blocked) {
         ssize_t n =
             bki_ws_close_frame(&ws->conn, INTERNAL_ERROR, bk_span_str("no pong in time"), frame);
@@ -93,7 +93,7 @@ static void give_up(struct bk_ws *ws)
         bk_stream_hang_up(ws->stream);
     }
     if (blocked || bk_stream_unsent(ws->stream) > 0)
-        bk_stream_abort(ws->stream);
+        bki_ws_give_up(ws, -ETIMEDOUT);
 }
 
 static void ping_due(struct bki_timer *timer)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Receiving from a WebSocket: whole messages out of what one read brought, or built in place. */
-#include "base/alloc.h"
 #include "base/msg_internal.h"
 #include "proto/ws_stream.h"
 #include "rt/timeout.h"
@@ -19,6 +18,7 @@ int bki_ws_end(struct bk_ws *ws, int r)
     ws->end = r;
     bk_msg_free(&ws->part);
     bki_ws_ping_stop(ws);
+    bki_ws_outbox_clear(ws);
     bki_grant_all(&ws->parts_line, 0);
     return r;
 }
@@ -31,12 +31,20 @@ int bki_ws_end_failed(struct bk_ws *ws, unsigned code, int r, const char *detail
     return bki_ws_end(ws, bk_fail(r, "%s: %s", bk_ws_peer(ws), detail));
 }
 
+static const char *why_given_up(int error)
+{
+    return error == -ETIMEDOUT   ? "no pong in time"
+           : error == -BK_ELIMIT ? "too slow for what a hub sends"
+                                 : "out of memory";
+}
+
 static int input_ended(struct bk_ws *ws, int r)
 {
     if (r == -ECANCELED || r == -ENOMEM)
         return r;
-    if (ws->ping.gave_up)
-        return bki_ws_end(ws, bk_fail(-ETIMEDOUT, "%s: no pong in time", bk_ws_peer(ws)));
+    if (ws->given_up)
+        return bki_ws_end(
+            ws, bk_fail(ws->given_up, "%s: %s", bk_ws_peer(ws), why_given_up(ws->given_up)));
     if (r == 0) {
         r = bki_ws_eof(&ws->conn);
         bk_fail(r, "%s: the connection ended without a close frame", bk_ws_peer(ws));

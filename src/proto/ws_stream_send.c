@@ -2,7 +2,6 @@
  * Sending to a WebSocket: whole messages in turn, control frames between them. */
 #include <stdio.h>
 
-#include "base/alloc.h"
 #include "base/utf8.h"
 #include "proto/ws_stream.h"
 
@@ -25,13 +24,16 @@ int bki_ws_begin_send(struct bk_ws *ws)
     int r = bki_check_cancel();
     if (r < 0)
         return r;
-    if (ws->sending)
-        return bki_wait(&ws->send_line, &w, &wait_turn, ws);
-    ws->sending = true;
-    return 0;
+    if (!ws->sending) {
+        ws->sending = true;
+        return 0;
+    }
+    if (ws->outbox && bki_list_empty(&ws->send_line))
+        ws->outbox->quota = ws->outbox->n; /* what a hub has sent by now goes first */
+    return bki_wait(&ws->send_line, &w, &wait_turn, ws);
 }
 
-static void push_owed(struct bk_ws *ws)
+void bki_ws_push_owed(struct bk_ws *ws)
 {
     if (ws->owed > 0)
         bki_stream_push(ws->stream, ws->conn.reply, ws->owed);
@@ -40,11 +42,17 @@ static void push_owed(struct bk_ws *ws)
         bki_ws_ping_push(ws);
 }
 
-void bki_ws_end_send(struct bk_ws *ws)
+void bki_ws_next_sender(struct bk_ws *ws)
 {
-    push_owed(ws);
     if (!bki_grant_first(&ws->send_line, 0))
         ws->sending = false;
+}
+
+void bki_ws_end_send(struct bk_ws *ws)
+{
+    bki_ws_push_owed(ws);
+    if (!bki_ws_outbox_turn(ws))
+        bki_ws_next_sender(ws);
 }
 
 /* Only the last reply is kept: of several pongs it is the one due (RFC 6455 5.5.3), and a close is
@@ -58,7 +66,7 @@ void bki_ws_reply(struct bk_ws *ws, bk_span reply)
     bool pong = !ws->conn.sent_close;
     if (pong && bk_stream_unsent(ws->stream) > ws->stream->write_buffer + REPLY_SLACK)
         return;
-    push_owed(ws);
+    bki_ws_push_owed(ws);
 }
 
 static bool is_closed(const struct bk_ws *ws)

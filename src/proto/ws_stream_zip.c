@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * permessage-deflate on a WebSocket connection: contexts made when needed, kept or not, and the
  * frames and checks around them. */
-#include "base/alloc.h"
 #include "proto/ws_stream.h"
 
-#define SEND_BITS 12 /* 38 KiB for a context instead of 262, and most of the gain */
-#define LEVEL 6
-#define MEM_LEVEL 5
 #define MIN_SIZE 64
 #define CHUNK                                                                                      \
     ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size             \
@@ -41,10 +37,10 @@ int bki_ws_zip_new(struct bki_ws_zip **out, const bk_ws_deflate *opts,
     if (!zip)
         return bk_fail(-ENOMEM, "no memory for a WebSocket connection");
     zip->terms = *agreed;
-    if (opts->send_window_bits == 0 && zip->terms.send_bits > SEND_BITS)
-        zip->terms.send_bits = SEND_BITS;
-    zip->level = (uint8_t)(opts->level ? opts->level : LEVEL);
-    zip->mem_level = (uint8_t)(opts->mem_level ? opts->mem_level : MEM_LEVEL);
+    if (opts->send_window_bits == 0 && zip->terms.send_bits > BKI_WS_SEND_BITS)
+        zip->terms.send_bits = BKI_WS_SEND_BITS;
+    zip->level = (uint8_t)(opts->level ? opts->level : BKI_WS_LEVEL);
+    zip->mem_level = (uint8_t)(opts->mem_level ? opts->mem_level : BKI_WS_MEM_LEVEL);
     zip->min_size = opts->min_size ? opts->min_size : MIN_SIZE;
     *out = zip;
     return 0;
