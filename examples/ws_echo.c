@@ -10,12 +10,18 @@
 
 #include <beck.h>
 
+static const bk_ws_opts ws_opts = {
+    .max_message = 16 << 20,
+    .max_fragments = 1 << 20,
+    .deflate = {.on = true}, /* for clients that offer it */
+};
+
 static int echo(void *ctx, bk_stream **stream)
 {
     (void)ctx;
     bk_ws *ws = NULL;
     bk_msg *msg = NULL;
-    int r = bk_ws_accept(&ws, stream, &(bk_ws_opts){.max_message = 16 << 20});
+    int r = bk_ws_accept(&ws, stream, &ws_opts);
     if (r < 0)
         return r;
     while ((r = bk_ws_recv(ws, &msg)) > 0) {
@@ -29,12 +35,20 @@ static int echo(void *ctx, bk_stream **stream)
 
 static int serve(void *ctx)
 {
-    const char *address = ctx;
+    char **args = ctx; /* port, certificate, key */
+    char address[64];
+    bk_tls *tls = NULL;
     bk_listener *listener = NULL;
-    int r = bk_listen(&listener, address, NULL);
+    snprintf(address, sizeof address, "127.0.0.1:%s", args[0]);
+    int r = 0;
+    if (args[1])
+        r = bk_tls_server_new(&tls, &(bk_tls_opts){.cert_file = args[1], .key_file = args[2]});
+    if (r == 0)
+        r = bk_listen(&listener, address, &(bk_listen_opts){.tls = tls, .backlog = 4096});
+    bk_tls_free(&tls);
     if (r < 0)
         return r;
-    printf("listening on ws://%s/\n", bk_listener_address(listener));
+    printf("listening on %s://%s/\n", args[1] ? "wss" : "ws", bk_listener_address(listener));
     fflush(stdout);
     r = bk_serve(listener, echo, NULL, NULL);
     return bk_listener_close(&listener, r);
@@ -43,17 +57,19 @@ static int serve(void *ctx)
 int main(int argc, char **argv)
 {
     static const char usage[] =
-        "usage: ws_echo [PORT]\n"
+        "usage: ws_echo [PORT [CERTIFICATE [KEY]]]\n"
         "Listens on 127.0.0.1:PORT (0, the default, lets the kernel choose), prints the address,\n"
-        "and echoes WebSocket messages of up to 16 MiB.  Ctrl-C ends it.\n";
-    char address[64];
-    if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
+        "and echoes WebSocket messages of up to 16 MiB, compressed if the client wants it so.\n"
+        "With the PEM file of a certificate (and of its key) it speaks wss.  Ctrl-C ends it.\n";
+    char *args[3] = {"0"};
+    if (argc > 4 || (argc > 1 && argv[1][0] == '-')) {
         bool asked = argc == 2 && strcmp(argv[1], "--help") == 0;
         fputs(usage, asked ? stdout : stderr);
         return asked ? 0 : 2;
     }
-    snprintf(address, sizeof address, "127.0.0.1:%s", argc == 2 ? argv[1] : "0");
-    int r = bk_run(serve, address, NULL);
+    for (int i = 1; i < argc; i++)
+        args[i - 1] = argv[i];
+    int r = bk_run(serve, args, NULL);
     if (r == -BK_EINTERRUPTED) /* Ctrl-C is how this program ends */
         return 0;
     fprintf(stderr, "ws_echo: %s\n", bk_errmsg());

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A page in headless Chromium talks to ws_echo and writes its verdict into the document."""
+"""A page in headless Chromium talks to ws_echo, compressed, and writes its verdict into the
+document."""
 # limit 180
 
 import http.server
@@ -45,6 +46,7 @@ async function talk() {
   ws.close(4321, 'enough');
   const event = await closed;
   if (event.code !== 4321 || !event.wasClean) throw new Error('close ' + event.code);
+  if (!ws.extensions.startsWith('permessage-deflate')) throw new Error('not compressed');
   return 'extensions [' + ws.extensions + '] echoed ' + messages.length;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Node's ws as client of ws_echo and as server of ws_echo_client.
+"""Node's ws as client of ws_echo and as server of ws_echo_client, with and without compression.
 
 The module comes from the Debian package node-ws, or from the folder that BECK_NODE_MODULES
 names."""
@@ -37,9 +37,10 @@ function next(ws) {
   });
 }
 
-async function client(url) {
-  const ws = new WebSocket(url, { maxPayload: 0 });
+async function client(url, perMessageDeflate, extensions) {
+  const ws = new WebSocket(url, { maxPayload: 0, perMessageDeflate });
   await new Promise((resolve, reject) => { ws.once('open', resolve); ws.once('error', reject); });
+  assert.strictEqual(ws.extensions, extensions);
   for (const message of messages) {
     const back = next(ws);
     ws.send(message);
@@ -69,13 +70,15 @@ async function refused(url) {
   passed++;
 }
 
-async function server(program) {
-  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', maxPayload: 0 });
+async function server(program, perMessageDeflate, extensions) {
+  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', maxPayload: 0,
+    perMessageDeflate });
   await new Promise((resolve) => wss.once('listening', resolve));
   const ran = [];
   let failure = null;
   wss.on('connection', async (ws, request) => {
     try {
+      assert.strictEqual(ws.extensions, extensions);
       if (request.url === '/getCaseCount') {
         ws.send(String(messages.length));
       } else if (request.url.startsWith('/runCase?case=')) {
@@ -103,9 +106,17 @@ async function server(program) {
 
 (async () => {
   const [url, program] = process.argv.slice(2);
-  await client(url);
+  const name = 'permessage-deflate';
+  await client(url, false, '');
+  await client(url, true, name);
+  await client(url, { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0 },
+    name);
+  await client(url, { serverMaxWindowBits: 9, clientMaxWindowBits: 10, threshold: 10 }, name);
   await refused(url);
-  await server(program);
+  await server(program, false, '');
+  await server(program, true, name);
+  await server(program, { serverNoContextTakeover: true, clientNoContextTakeover: true,
+    serverMaxWindowBits: 11, clientMaxWindowBits: 9, threshold: 0 }, name);
   console.log(`node: ${passed} passed`);
 })().catch((error) => { console.error(error); process.exit(1); });
 """

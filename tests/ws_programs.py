@@ -15,15 +15,28 @@ def skip(why):
     sys.exit(SKIP)
 
 
+def make_certificate(folder):
+    """A certificate for localhost that signs itself, in folder: its two files."""
+    cert, key = f"{folder}/cert.pem", f"{folder}/key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert,
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True, capture_output=True)
+    return cert, key
+
+
 class EchoServer:
-    """ws_echo on a port of the kernel's choice: .url, .host, .port."""
+    """ws_echo, or another program, on a port of the kernel's choice: .url, .host, .port."""
+
+    def __init__(self, *tls, name="ws_echo"):
+        self.command = [f"{BUILD}/examples/{name}", "0", *tls]
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [f"{BUILD}/examples/ws_echo", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True)
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
-        self.host, port = self.url[len("ws://"):].rstrip("/").rsplit(":", 1)
+        self.host, port = self.url.split("//")[1].rstrip("/").rsplit(":", 1)
         self.port = int(port)
         return self
 
@@ -36,7 +49,8 @@ class EchoServer:
             self.said = self.process.communicate()[1]
             raise
         if self.process.returncode != 0:
-            raise AssertionError(f"ws_echo ended with {self.process.returncode}: {self.said}")
+            raise AssertionError(
+                f"{self.command[0]} ended with {self.process.returncode}: {self.said}")
 
 
 class Checks:
