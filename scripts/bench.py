@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: MIT
 """Measures beck beside its peers, interleaved in one run, and prints tables of medians.
 
-usage: bench.py [-r RUNS] [switch|spawn|queue|idle|echo ...]      (make bench runs all of it)
+usage: bench.py [-r RUNS] [switch|spawn|queue|idle|echo|http ...]      (make bench runs all of it)
 
-The peers are hand-written programs (the limit) and State Threads (Debian's libst-dev, left out when
-it is not installed).  Programs run on the first processor, the echo client on the second.
+The peers are hand-written programs (the limit), State Threads (Debian's libst-dev) and nginx, left
+out when they are not installed.  Programs run on the first processor, clients on the second.
 """
 import argparse
 import os
 import re
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -112,9 +114,9 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def echo_once(command, env, connections):
-    port = str(free_port())
-    server = subprocess.Popen(["taskset", "-c", "0", *command, port], stdout=subprocess.DEVNULL,
+def load_once(command, port, env, client):
+    """Runs a server on the first processor and its client on the second: what that measured."""
+    server = subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, env={**os.environ, **env})
     try:
         for _ in range(200):
@@ -124,12 +126,20 @@ def echo_once(command, env, connections):
             except OSError:
                 time.sleep(0.01)
         before = cpu_seconds(server.pid)
-        got = run([f"{PEERS}/echo_client", port, str(connections), "64", ECHO_SECONDS], cpu=1)
-        got["us"] = (cpu_seconds(server.pid) - before) * 1e6 / (got["rps"] * float(ECHO_SECONDS))
+        got = run(client, cpu=1)
+        got["us"] = (cpu_seconds(server.pid) - before) * 1e6 / (got["rps"] * float(client[-1]))
         return got
     finally:
         server.kill()
         server.wait()
+
+
+def load_table(got, best, against):
+    table(["", "requests/s", "min..max", against, "server CPU us each", "p99 us"],
+          [[name, *spread([r["rps"] for r in v], 0),
+            f"{statistics.median(r['rps'] for r in v) / best:.0%}",
+            f"{statistics.median(r['us'] for r in v):.2f}",
+            f"{statistics.median(r['p99_us'] for r in v):,.0f}"] for name, v in got.items()])
 
 
 def bench_echo(connections, runs):
@@ -143,21 +153,75 @@ def bench_echo(connections, runs):
     for i in range(runs):
         for name, (command, env) in servers.items():
             progress(f"echo, {connections} connections: {name}, run {i + 1} of {runs}")
-            got[name].append(echo_once(command, env, connections))
+            port = str(free_port())
+            client = [f"{PEERS}/echo_client", port, str(connections), "64", ECHO_SECONDS]
+            got[name].append(load_once([*command, port], port, env, client))
     progress("")
     best = max(statistics.median(r["rps"] for r in got[name]) for name in got if "hand" in name)
     print(f"### echo: {connections} connections, 64 bytes, one message in flight each\n")
-    table(["", "requests/s", "min..max", "of the best by hand", "server CPU us each", "p99 us"],
-          [[name, *spread([r["rps"] for r in v], 0),
-            f"{statistics.median(r['rps'] for r in v) / best:.0%}",
-            f"{statistics.median(r['us'] for r in v):.2f}",
-            f"{statistics.median(r['p99_us'] for r in v):,.0f}"] for name, v in got.items()])
+    load_table(got, best, "of the best by hand")
+
+
+NGINX = """
+daemon off;
+master_process off;
+worker_processes 1;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 4096; multi_accept on; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    open_file_cache max=16;
+    default_type text/plain;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; }}
+}}
+"""
+
+
+def nginx(folder, port):
+    """A command that serves a file of six bytes, the names of files cached."""
+    with open(f"{folder}/hello.txt", "w", encoding="ascii") as f:
+        f.write("hello\n")
+    with open(f"{folder}/nginx.conf", "w", encoding="ascii") as f:
+        f.write(NGINX.format(folder=folder, port=port))
+    return ["nginx", "-p", folder, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
+
+
+def bench_http(connections, in_flight, runs):
+    hello = f"{BUILD}/bench/http_hello"
+    servers = {
+        "beck, io_uring": {"BECK_BACKEND": "uring"},
+        "beck, epoll": {"BECK_BACKEND": "epoll"},
+    }
+    if shutil.which("nginx"):
+        servers = {"nginx, a file": {}, **servers}
+    got = {name: [] for name in servers}
+    for i in range(runs):
+        for name, env in servers.items():
+            progress(f"http, {connections} connections: {name}, run {i + 1} of {runs}")
+            port = str(free_port())
+            client = [f"{PEERS}/http_client", port, str(connections), str(in_flight), ECHO_SECONDS]
+            with tempfile.TemporaryDirectory() as folder:
+                command = [hello, port] if env else nginx(folder, port)
+                got[name].append(load_once(command, port, env, client))
+    progress("")
+    best = statistics.median(r["rps"] for r in next(iter(got.values())))
+    print(f"### http: {connections} connections, {in_flight} requests in flight on each\n")
+    load_table(got, best, f"of {next(iter(got))}")
 
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("-r", type=int, default=5)
-    parser.add_argument("what", nargs="*", default=[*TASKS, "idle", "echo"])
+    parser.add_argument("what", nargs="*", default=[*TASKS, "idle", "echo", "http"])
     args = parser.parse_args()
     build_peers()
     for what in args.what:
@@ -168,6 +232,9 @@ def main():
         elif what == "echo":
             for connections in (50, 1000):
                 bench_echo(connections, args.r)
+        elif what == "http":
+            for connections, in_flight in ((50, 1), (1000, 1), (50, 16)):
+                bench_http(connections, in_flight, args.r)
         else:
             parser.error(f"no benchmark '{what}'")
 

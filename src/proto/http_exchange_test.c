@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * How the HTTP server and a client take turns: 100 Continue, bodies in both directions at once,
  * what is left unread, interim responses, what leaves together, upgrades, the end of the server. */
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+
 #include "proto/http_serve_fixture.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\n" HOST "\r\n"
@@ -291,6 +295,88 @@ LOOP_TEST(pieces_leave_when_the_task_gives_way)
     CHECK_EQ(site_close(&site), -ECANCELED);
 }
 
+/* Segments with data that the other end of s has sent. */
+static unsigned n_segments(bk_stream *s)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    getsockopt(bk_stream_fd(s), IPPROTO_TCP, TCP_INFO, &info, &len);
+    return info.tcpi_data_segs_in;
+}
+
+static int reply_in_steps(void *ctx, bk_http_req *req)
+{
+    (void)ctx;
+    bk_http_reply_header(req, "A", "b");
+    int r = bk_http_reply_start(req, 200, -1);
+    for (int i = 0; r == 0 && i < 100; i++)
+        r = bk_http_reply_write(req, "piece", 5);
+    return r;
+}
+
+LOOP_TEST(a_reply_is_one_write_and_so_are_those_to_pipelined_requests)
+{
+    struct site site = {.handler = hello};
+    OPEN(site, s);
+    CHECK_EQ(send_text(s, GET("/")), 0);
+    CHECK_STR(so_far(s), OK5 "hello");
+    CHECK_EQ(n_segments(s), 1);
+    CHECK_EQ(send_text(s, GET("/") GET("/") GET("/")), 0);
+    CHECK_STR(so_far(s), OK5 "hello" OK5 "hello" OK5 "hello");
+    CHECK_EQ(n_segments(s), 2);
+    site.handler = reply_in_steps;
+    CHECK_EQ(send_text(s, GET("/")), 0);
+    CHECK(strstr(so_far(s), "\r\n0\r\n\r\n"));
+    CHECK_EQ(n_segments(s), 3);
+    CHECK_EQ(send_text(s, GET("/") GET("/")), 0);
+    CHECK(strstr(so_far(s), "\r\n0\r\n\r\n"));
+    CHECK_EQ(n_segments(s), 4);
+    bk_stream_close(&s, -1);
+    CHECK_EQ(site_close(&site), -ECANCELED);
+}
+
+static atomic_long n_allocations;
+
+static void *count_allocations(void *ptr, size_t size)
+{
+    if (size == 0) {
+        free(ptr);
+        return NULL;
+    }
+    atomic_fetch_add(&n_allocations, 1);
+    return realloc(ptr, size);
+}
+
+static void many_requests(void)
+{
+    struct site site = {.handler = take_body};
+    static const char text[] = "POST /some/path?and=query HTTP/1.1\r\n" HOST "User-Agent: test\r\n"
+                               "Accept: */*\r\nContent-Length: 5\r\n\r\nhello";
+    char answer[500];
+    OPEN(site, s);
+    long before = 0;
+    for (int i = 0; i < 60; i++) {
+        if (i == 10)
+            before = atomic_load(&n_allocations);
+        CHECK_EQ(send(bk_stream_fd(s), text, sizeof text - 1, 0), sizeof text - 1);
+        settle();
+        CHECK(recv(bk_stream_fd(s), answer, sizeof answer, MSG_DONTWAIT) > 0);
+    }
+    /* A stream waits without its buffer, and takes it again when something comes.  (The body's
+     * message is from a cache.) */
+    CHECK(atomic_load(&n_allocations) - before <= 50);
+    CHECK_EQ(site.n_handled, 60);
+    bk_stream_close(&s, -1);
+    CHECK_EQ(site_close(&site), -ECANCELED);
+}
+
+static void a_request_takes_no_memory_but_its_stream_s_buffer(void)
+{
+    bk_set_allocator(count_allocations);
+    run_in_loop(many_requests);
+    bk_set_allocator(NULL);
+}
+
 /* ---- Upgrades ---- */
 
 static int upgrade(void *ctx, bk_http_req *req)
@@ -424,6 +510,8 @@ CHECK_MAIN(TEST(the_first_read_tells_a_client_that_waits_to_go_on),
            TEST(large_bodies_pass_through), TEST(an_unread_body_is_skipped_or_ends_the_connection),
            TEST(interim_responses_come_ahead), TEST(a_reply_does_not_wait_for_the_next),
            TEST(pieces_leave_when_the_task_gives_way),
+           TEST(a_reply_is_one_write_and_so_are_those_to_pipelined_requests),
+           TEST(a_request_takes_no_memory_but_its_stream_s_buffer),
            TEST(a_connection_is_handed_over_with_what_has_come),
            TEST(SV2_a_stopped_server_finishes_what_it_has_begun),
            TEST(other_protocols_are_told_at_once_by_a_cancel),
