@@ -28,8 +28,8 @@ BK_BEGIN_DECLS
 /* ---- Addresses: where a datagram came from, and where one goes; values to copy and keep ---- */
 
 typedef struct bk_address {
-    uint32_t len; /* 0: none */
-    uint64_t room[14];
+    uint32_t len;      /* 0: none */
+    uint64_t room[14]; /* the kernel's form of it */
 } bk_address;
 
 /* Reads "127.0.0.1:53", "[fe80::1%eth0]:53", "unix:/path" or "unix:@name"; bk_resolve makes such

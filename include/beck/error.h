@@ -43,7 +43,8 @@ BK_API const char *bk_errmsg(void);
 
 /* Sets the detail that bk_errmsg returns and gives `result` back, so that a failure is one line:
  *     return bk_fail(-EINVAL, "line %d: no such side '%s'", line, side);
- * The text is cut at 255 bytes.  Never fails, never suspends; any thread. */
+ * format and what follows: as for printf.  The text is cut at 255 bytes.  Never fails, never
+ * suspends; any thread. */
 BK_API int bk_fail(int result, const char *format, ...) BK_PRINTF(2, 3);
 
 BK_END_DECLS

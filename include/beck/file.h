@@ -59,7 +59,8 @@ BK_API int bk_file_read_line(bk_file *file, bk_span *line);
  * and the position behind it. */
 BK_API int bk_file_write(bk_file *file, const void *data, size_t len);
 
-/* Moves the position as lseek(2) does.  Returns the new one, or -EINVAL, -EBUSY.  Never suspends.
+/* Moves the position as lseek(2) does by offset and whence.  Returns the new one, or -EINVAL,
+ * -EBUSY.  Never suspends.
  */
 BK_API int64_t bk_file_seek(bk_file *file, int64_t offset, int whence);
 

@@ -50,10 +50,10 @@ enum bk_flow_event_kind {
 };
 
 typedef struct bk_flow_event {
-    enum bk_flow_event_kind kind;
-    const char *where; /* the source, stage, sink or item it is about */
-    const char *text;  /* one line, no newline */
-    int result;        /* the error behind it, 0 if none */
+    enum bk_flow_event_kind kind; /* what happened */
+    const char *where;            /* the source, stage, sink or item it is about */
+    const char *text;             /* one line, no newline */
+    int result;                   /* the error behind it, 0 if none */
 } bk_flow_event;
 
 typedef struct bk_flow_opts {
@@ -63,9 +63,10 @@ typedef struct bk_flow_opts {
     /* Called in the loop thread as things happen; must not suspend.  The event is valid during the
      * call. */
     void (*on_event)(void *ctx, const bk_flow_event *event);
-    void *event_ctx;
+    void *event_ctx; /* passed to on_event, borrowed */
 } bk_flow_opts;
 
+/* Makes an empty flow.  out: NULL on entry; bk_flow_free it.  Errors: -ENOMEM. */
 BK_API int bk_flow_new(bk_flow **out, const bk_flow_opts *opts);
 /* Frees a flow that is not running.  NULL is fine. */
 BK_API void bk_flow_free(bk_flow **flow);
@@ -130,7 +131,8 @@ BK_API int bk_flow_where(bk_flow *flow, const char *expression);
  * digits.  Otherwise as bk_flow_where. */
 BK_API int bk_flow_jq(bk_flow *flow, const char *expression);
 
-/* Lets n items pass, then stops the sources; later ones that are in flight already are dropped. */
+/* Lets n items pass, then stops the sources; later ones that are in flight already are dropped.
+ * Returns 0 or -ENOMEM. */
 BK_API int bk_flow_take(bk_flow *flow, uint64_t n);
 
 /* ---- Where they go ---- */
@@ -198,11 +200,11 @@ enum bk_source_class {
 };
 
 typedef struct bk_connector {
-    const char *scheme; /* "file", "-" */
-    const char *usage;  /* "file:PATH[?follow][&pace=FIELD&speed=N]" */
-    const char *about;  /* a sentence */
-    bool source, sink;
-    enum bk_source_class source_class;
+    const char *scheme;                /* "file", "-" */
+    const char *usage;                 /* "file:PATH[?follow][&pace=FIELD&speed=N]" */
+    const char *about;                 /* a sentence */
+    bool source, sink;                 /* what it can be */
+    enum bk_source_class source_class; /* what it promises as a source */
 } bk_connector;
 
 /* Every connector of this build, in alphabetical order; *n: how many.  Static, any thread. */

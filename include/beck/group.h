@@ -9,7 +9,9 @@
  *
  * When a child fails, the group aborts: the other children are cancelled, and so is the opener
  * until it closes the group, which then returns that first failure.  A child that ends with
- * -ECANCELED is not a failure. */
+ * -ECANCELED is not a failure.
+ *
+ * Everything here is for the loop thread, in a task; what may suspend says so. */
 #ifndef BECK_GROUP_H
 #define BECK_GROUP_H
 
@@ -31,7 +33,7 @@ typedef struct bk_group_opts {
     /* Called for each child that failed, as it ends; must not suspend.  child: borrowed for the
      * call (bk_task_name, bk_task_errmsg). */
     void (*on_failure)(void *ctx, bk_task *child, int result);
-    void *on_failure_ctx;
+    void *on_failure_ctx; /* passed to on_failure, borrowed */
     /* Where close puts the list of all failures, NULL when there were none: those of children in
      * the order in which they ended, the opener's own last.  *errors: NULL before, bk_errors_free
      * it.  A failure that neither this, nor on_failure, nor the result of close tells of goes to

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What HTTP clients and servers share: lists of header fields (RFC 9110 section 5), queries of
- * URLs. The server is in http_server.h, the client in http_client.h. */
+ * URLs.  The server is in http_server.h, the client in http_client.h.
+ *
+ * Nothing here suspends; any thread, one at a time. */
 #ifndef BECK_HTTP_H
 #define BECK_HTTP_H
 
@@ -43,6 +45,7 @@ BK_API const char *bk_http_headers_get(const bk_http_headers *headers, const cha
 BK_API bool bk_http_headers_has(const bk_http_headers *headers, const char *name,
                                 const char *token);
 
+/* How many fields there are. */
 BK_API size_t bk_http_headers_count(const bk_http_headers *headers);
 
 /* Name and value of the field at index i; false, both NULL, beyond the last.  Valid until the list

@@ -93,8 +93,8 @@ BK_API int bk_http_request(bk_http_call **out, bk_http_client *client, const cha
                            const char *url, bk_span body, const bk_http_opts *opts);
 
 /* Opens a call whose body follows by bk_http_call_write and ends with bk_http_call_finish.
- * len: its bytes, or -1 when that is not known (chunked).  Otherwise as bk_http_get, but that
- * redirects are not followed, since the body is gone. */
+ * method: as bk_http_request.  len: its bytes, or -1 when that is not known (chunked).  Otherwise
+ * as bk_http_get, but that redirects are not followed, since the body is gone. */
 BK_API int bk_http_open(bk_http_call **out, bk_http_client *client, const char *method,
                         const char *url, int64_t len, const bk_http_opts *opts);
 
@@ -110,7 +110,8 @@ BK_API int bk_http_call_finish(bk_http_call *call);
 
 /* ---- The response ---- */
 
-BK_API int bk_http_call_status(const bk_http_call *call); /* 200 */
+/* The status: 200; 0 before the response's head is in. */
+BK_API int bk_http_call_status(const bk_http_call *call);
 
 /* Its fields.  Valid while call is, as are the URL that answered in the end (without secrets), and
  * the words behind the status. */

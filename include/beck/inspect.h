@@ -9,7 +9,9 @@
  *     bk_snapshot_free(&snapshot);
  *
  * asyncio's capture_call_graph, print_call_graph and `python -m asyncio ps`.  The command is
- * `beck ps PID`. */
+ * `beck ps PID`.
+ *
+ * Nothing here suspends; any thread. */
 #ifndef BECK_INSPECT_H
 #define BECK_INSPECT_H
 
@@ -27,11 +29,11 @@ typedef struct bk_place {
 } bk_place;
 
 typedef struct bk_task_info {
-    uint64_t loop; /* counts the process's loops, from 1 */
-    int thread_id; /* the kernel's number of the loop's thread */
-    uint64_t id;
-    uint64_t parent_id; /* the task that started it, 0 for the main task */
-    const char *name;
+    uint64_t loop;         /* counts the process's loops, from 1 */
+    int thread_id;         /* the kernel's number of the loop's thread */
+    uint64_t id;           /* as bk_task_id */
+    uint64_t parent_id;    /* the task that started it, 0 for the main task */
+    const char *name;      /* as bk_task_name */
     const char *state;     /* "new", "ready", "running" or "waiting" */
     const char *waits_for; /* "lock 'db' held by #3 writer since 3.200 s"; "" when not waiting */
     bk_duration waiting;   /* for how long */
@@ -53,7 +55,7 @@ typedef struct bk_snapshot bk_snapshot;
 typedef struct bk_snapshot_opts {
     size_t siblings;  /* most tasks told of with the same parent; default 20; BK_UNBOUNDED: all */
     unsigned retries; /* of another process, whose tasks change while they are read; default 10 */
-    bool no_stacks;
+    bool no_stacks;   /* do not walk them: quicker, and the tasks keep still for less long */
 } bk_snapshot_opts;
 
 /* Looks at the tasks of the calling thread's loop (pid 0), or of all loops of another process of

@@ -108,10 +108,12 @@ BK_API bk_stream *bk_process_err(const bk_process *process);
  * Returns 0, also when the child has stopped reading; -ECANCELED, the pipe still open; -EBUSY. */
 BK_API int bk_process_close_in(bk_process *process);
 
+/* The child's process number; it stays the child's until bk_process_close or _detach. */
 BK_API pid_t bk_process_pid(const bk_process *process);
 
-/* Sends a signal; to a child that has ended: nothing, and 0.  Never to another process that has got
- * its number.  Returns 0, -EPERM (it has become another user's) or -EINVAL.  Never suspends. */
+/* Sends signal number signo; to a child that has ended: nothing, and 0.  Never to another process
+ * that has got its number.  Returns 0, -EPERM (it has become another user's) or -EINVAL.  Never
+ * suspends. */
 BK_API int bk_process_signal(bk_process *process, int signo);
 BK_API int bk_process_terminate(bk_process *process); /* SIGTERM */
 BK_API int bk_process_kill(bk_process *process);      /* SIGKILL */

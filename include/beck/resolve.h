@@ -36,6 +36,7 @@ typedef struct bk_addresses bk_addresses;
  * address), -BK_ERESOLVE, -ECANCELED, -ENOMEM, or -EAGAIN when no thread could be started. */
 BK_API int bk_resolve(bk_addresses **out, const char *address, const bk_resolve_opts *opts);
 
+/* How many there are. */
 BK_API int bk_addresses_count(const bk_addresses *list);
 /* The address at index i, counted from 0; NULL beyond the last.  Valid while the list is. */
 BK_API const char *bk_addresses_get(const bk_addresses *list, int i);

@@ -63,7 +63,7 @@ typedef struct bk_run_opts {
      * any task and must not suspend (-BK_ENOTASK); failures it causes itself go to stderr.  NULL:
      * one line on stderr. */
     void (*on_error)(void *ctx, const bk_error_report *report);
-    void *on_error_ctx;
+    void *on_error_ctx; /* passed to on_error, borrowed */
 } bk_run_opts;
 
 /* Runs main(ctx) as the first task of a new event loop in this thread, and returns when it and

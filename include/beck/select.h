@@ -16,7 +16,9 @@
  *         return say("nothing to do");
  *     default:
  *         return -ECANCELED;
- *     } */
+ *     }
+ *
+ * Making a case does nothing yet, and never suspends.  Everything here is for the loop thread. */
 #ifndef BECK_SELECT_H
 #define BECK_SELECT_H
 
@@ -41,7 +43,7 @@ typedef struct bk_case {
 
 /* bk_queue_get: 1 and *item, 0 closed and drained, -BK_ECLOSED. */
 BK_API bk_case bk_case_get(bk_queue *queue, void **item);
-/* bk_queue_put: 0, -BK_ECLOSED, -ENOMEM. */
+/* bk_queue_put of item: 0, -BK_ECLOSED, -ENOMEM. */
 BK_API bk_case bk_case_put(bk_queue *queue, void *item);
 /* bk_channel_recv: 1 and *msg (NULL before), 0 closed and drained. */
 BK_API bk_case bk_case_recv(bk_channel *channel, bk_msg **msg);
@@ -55,7 +57,7 @@ BK_API bk_case bk_case_future(bk_future *future);
 BK_API bk_case bk_case_task(bk_task *task);
 /* A time has passed since the call of bk_select: 0.  bk_forever() never does. */
 BK_API bk_case bk_case_sleep(bk_duration duration);
-/* A moment has come: 0. */
+/* The moment `when` of the loop's clock has come: 0. */
 BK_API bk_case bk_case_sleep_until(bk_time when);
 
 /* Suspends until one of the cases can happen, and lets it: exactly one does, and the others are as

@@ -154,7 +154,7 @@ BK_API int bk_server_wait_closed(bk_server *server);
 BK_API void bk_server_close_clients(bk_server *server);
 BK_API void bk_server_abort_clients(bk_server *server);
 
-/* Stops, and ends every connection within a time: calls serve.on_drain, lets the handlers end by
+/* Stops, and ends every connection within the limit: calls serve.on_drain, lets the handlers end by
  * themselves for so long, then cancels those left, and 5 s later aborts their connections.
  * Suspends until none is left, deaf to cancels.
  * Returns 0 when all ended by themselves, -ETIMEDOUT when some did not. */

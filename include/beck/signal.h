@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Unix signals as something a task waits for. */
+ * Unix signals as something a task waits for.
+ *
+ * Everything here is for the thread of the loop that opened the signal; only bk_signal_wait
+ * suspends. */
 #ifndef BECK_SIGNAL_H
 #define BECK_SIGNAL_H
 
@@ -20,7 +23,7 @@ BK_API int bk_signal_open(bk_signal **out, int signo);
  * Returns 1; -ECANCELED; -BK_ECLOSED when it was closed meanwhile. */
 BK_API int bk_signal_wait(bk_signal *signal);
 
-/* NULL is fine. */
+/* Gives the signal back, wakes who waits, and empties *signal; NULL is fine. */
 BK_API void bk_signal_close(bk_signal **signal);
 
 BK_END_DECLS

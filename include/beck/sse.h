@@ -21,7 +21,8 @@
  * and who has news encodes it once (bk_sse_encode) and gives it to each without waiting for the
  * slow ones (bk_sse_try_send_msg).
  *
- * Any task of the loop may send, one at a time.  A client that has gone is noticed by bk_sse_wait
+ * Any task of the loop may send, one at a time; everything here is for the loop thread, and what
+ * suspends says so.  A client that has gone is noticed by bk_sse_wait
  * at once, and by sending some time after.  They are received by bk_event_source. */
 #ifndef BECK_SSE_H
 #define BECK_SSE_H
@@ -66,7 +67,7 @@ BK_API int bk_sse_send(bk_sse *sse, const char *type, const char *data);
 /* The same with all that an event may have. */
 BK_API int bk_sse_send_event(bk_sse *sse, const bk_sse_event *event);
 
-/* Sends a comment, which clients ignore: one line.  Returns as bk_sse_send. */
+/* Sends text as a comment, which clients ignore: one line.  Returns as bk_sse_send. */
 BK_API int bk_sse_comment(bk_sse *sse, const char *text);
 
 /* Makes the bytes of an event, to send to several.

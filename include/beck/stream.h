@@ -36,8 +36,8 @@ typedef struct bk_stream_opts {
 typedef struct bk_tls bk_tls; /* tls.h */
 
 typedef struct bk_connect_opts {
-    bk_duration timeout; /* for resolving, connecting and TLS together; default 30 s */
-    bk_stream_opts stream;
+    bk_duration timeout;   /* for resolving, connecting and TLS together; default 30 s */
+    bk_stream_opts stream; /* of the connection */
     /* A host with several addresses: how long to wait for an answer of one before trying the next
      * as well.  At least 10 ms; default 250 ms; bk_forever(): only when it has failed. */
     bk_duration attempt_delay;
@@ -124,7 +124,7 @@ BK_API void bk_stream_consume(bk_stream *stream, size_t len);
  * data may be sent, so close the stream; later writes fail with -EPIPE if it was. */
 BK_API int bk_stream_write(bk_stream *stream, const void *data, size_t len);
 
-/* Writes n pieces in order, as one write. */
+/* Writes n pieces in order, as one write.  Returns as bk_stream_write. */
 BK_API int bk_stream_writev(bk_stream *stream, const bk_span *pieces, size_t n);
 
 /* Writes data if that needs no waiting: all of it, or nothing.  For who has many streams to write

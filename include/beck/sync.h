@@ -21,6 +21,7 @@ BK_BEGIN_DECLS
 /* ---- Events ---- */
 
 typedef struct bk_event bk_event;
+/* Makes an event that is not set.  -ENOMEM. */
 BK_API int bk_event_new(bk_event **out, const char *name);
 /* Empties *event; NULL is fine. */
 BK_API void bk_event_free(bk_event **event);
@@ -35,8 +36,9 @@ BK_API int bk_event_wait(bk_event *event);
 
 /* ---- Locks ---- */
 
-/* Not re-entrant. */
+/* One holder at a time; not re-entrant. */
 typedef struct bk_lock bk_lock;
+/* Makes a lock that nobody holds.  -ENOMEM. */
 BK_API int bk_lock_new(bk_lock **out, const char *name);
 /* Empties *lock; NULL is fine. */
 BK_API void bk_lock_free(bk_lock **lock);

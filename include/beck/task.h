@@ -74,6 +74,7 @@ BK_API int bk_task_wait_for(bk_task *task, int *result, bk_duration limit);
  * another loop.  Does not suspend. */
 BK_API int bk_task_cancel(bk_task *task);
 
+/* It has ended. */
 BK_API bool bk_task_done(const bk_task *task);
 /* The result of a task that has ended, which counts as seen; -EINPROGRESS before. */
 BK_API int bk_task_result(const bk_task *task);
@@ -137,7 +138,8 @@ BK_API int bk_defer_pop(bool run);
 
 /* Lets every other ready task run once.  Returns 0 or -ECANCELED. */
 BK_API int bk_yield(void);
-/* Suspends for a time; zero or less is bk_yield.  Returns 0, -ECANCELED or -ENOMEM. */
+/* Suspends for a time, or until the moment `when`; zero or less, and a moment that has passed, are
+ * bk_yield.  Returns 0, -ECANCELED or -ENOMEM. */
 BK_API int bk_sleep(bk_duration duration);
 BK_API int bk_sleep_until(bk_time when);
 /* Suspends until cancelled: returns -ECANCELED. */
@@ -149,7 +151,7 @@ BK_API int bk_sleep_forever(void);
  * cleanup that must wait.  Timeouts and groups opened inside work as ever.  Returns fn's result. */
 BK_API int bk_shield(bk_fn *fn, void *ctx);
 
-/* Runs fn(ctx) in the calling task, cancelling it (not its caller) after a time.
+/* Runs fn(ctx) in the calling task, cancelling it (not its caller) when the limit has passed.
  * Returns fn's result, or -ETIMEDOUT when the time ran out and fn ended with -ECANCELED.
  * A fn that succeeds late, or fails with another error, keeps its result.  Zero or less: -ETIMEDOUT
  * and fn is not called. */
@@ -163,10 +165,11 @@ BK_API int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit);
  *         r = talk_to_the_peer();
  *     return bk_timeout_close(&limit, r);
  *
- * When it strikes, the task is cancelled until the scope is closed.  A limit of zero or less
- * strikes at the next suspension; bk_forever() never does.  Scopes nest: close them in reverse
- * order, in the task that opened them.  When several have struck, the outermost says -ETIMEDOUT.
- * Errors: -ENOMEM; -EINVAL when *out is not NULL (that scope is open already). */
+ * When it strikes, after limit or at the deadline, the task is cancelled until the scope is closed.
+ * A limit of zero or less strikes at the next suspension; bk_forever() never does.  Scopes nest:
+ * close them in reverse order, in the task that opened them.  When several have struck, the
+ * outermost says -ETIMEDOUT. Errors: -ENOMEM; -EINVAL when *out is not NULL (that scope is open
+ * already). */
 typedef struct bk_timeout bk_timeout;
 BK_API int bk_timeout_open(bk_timeout **out, bk_duration limit);
 BK_API int bk_timeout_open_at(bk_timeout **out, bk_time deadline);

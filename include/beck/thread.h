@@ -94,6 +94,7 @@ BK_API int bk_thread_future_wait(bk_thread_future *future, bk_duration limit, in
  * shows whether it did.  Returns 1, or 0 when it has ended.  Neither suspends nor blocks. */
 BK_API int bk_thread_future_cancel(bk_thread_future *future);
 
+/* The task has ended.  Any thread. */
 BK_API bool bk_thread_future_done(bk_thread_future *future);
 
 /* Gives it back and empties *future; the task runs on.  A failure that nobody waited for goes to

@@ -30,7 +30,9 @@
  * called: the first read or write on an accepted stream shakes hands.
  *
  * Only cipher suites with forward secrecy and authenticated encryption are offered.  There is no
- * renegotiation, no compression, no early data, and no log of keys. */
+ * renegotiation, no compression, no early data, and no log of keys.
+ *
+ * A stream is for its loop's thread; a bk_tls may be shared by all. */
 #ifndef BECK_TLS_H
 #define BECK_TLS_H
 
@@ -56,13 +58,13 @@ typedef struct bk_tls_cert {
 } bk_tls_cert;
 
 typedef struct bk_tls_opts {
-    const char *cert_file; /* as in bk_tls_cert: a server's, or a client's where servers ask */
-    const char *key_file;
-    const char *key_password;
+    const char *cert_file;    /* as in bk_tls_cert: a server's, or a client's where servers ask */
+    const char *key_file;     /* as there */
+    const char *key_password; /* as there */
     const bk_tls_cert *more_certs; /* a server's for other names, then one without cert_file */
-    const char *ca_file; /* PEM, whom to trust instead of whom the system trusts; and/or */
-    const char *ca_path; /* a folder of such files, prepared by `openssl rehash` */
-    enum bk_tls_verify verify;
+    const char *ca_file;       /* PEM, whom to trust instead of whom the system trusts; and/or */
+    const char *ca_path;       /* a folder of such files, prepared by `openssl rehash` */
+    enum bk_tls_verify verify; /* whether the peer must show who it is */
     enum bk_tls_version min_version, max_version; /* default: 1.2 to 1.3 */
     const char *const *alpn;       /* application protocols, the preferred first, then NULL */
     bk_duration handshake_timeout; /* default 10 s */
