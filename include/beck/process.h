@@ -112,8 +112,8 @@ BK_API int bk_process_close_in(bk_process *process);
 BK_API pid_t bk_process_pid(const bk_process *process);
 
 /* Sends signal number signo; to a child that has ended: nothing, and 0.  Never to another process
- * that has got its number.  Returns 0, -EPERM (it has become another user's) or -EINVAL.  Never
- * suspends. */
+ * that has got its number.  Returns 0, -EPERM (it is another user's now, or another loop's child)
+ * or -EINVAL.  Never suspends. */
 BK_API int bk_process_signal(bk_process *process, int signo);
 BK_API int bk_process_terminate(bk_process *process); /* SIGTERM */
 BK_API int bk_process_kill(bk_process *process);      /* SIGKILL */

@@ -75,7 +75,10 @@ typedef struct bk_run_opts {
  *                   cancelled.  (Input and output, deadlines, open signals, threads, channels and a
  *                   main task in bk_sleep_forever count as something that may still happen.)
  * -EBUSY            a loop already runs in this thread
- * -ENOMEM, -EINVAL, -ENOSYS  the loop could not be set up (bk_errmsg says why). */
+ * -BK_ENOTASK       in a process that a task has forked: it came back from that task
+ * -ENOMEM, -EINVAL, -ENOSYS  the loop could not be set up (bk_errmsg says why).
+ * A process that is forked in a run has no loop: what suspends fails with -BK_ENOTASK there.  It
+ * may exec, _exit, close its copies of streams, or call bk_run. */
 BK_API int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts);
 
 /* The loop of this thread, NULL without one.  Valid until it is closed (bk_loop_ref keeps it for

@@ -290,7 +290,9 @@ int bk_datagram_close(bk_datagram **datagram, int r)
         return r;
     if (d->receiving || d->sending)
         return bk_fail(-EBUSY, "close of a socket that another task is using");
-    if (d->path && stat(d->path, &st) == 0 && st.st_dev == d->dev && st.st_ino == d->ino)
+    /* A forked child closes its copy, and leaves the file to its parent. */
+    if (d->path && d->loop == bki_loop && stat(d->path, &st) == 0 && st.st_dev == d->dev &&
+        st.st_ino == d->ino)
         unlink(d->path);
     if (d->fd.fd >= 0)
         d->loop->backend->close_fd(d->loop, &d->fd);

@@ -388,8 +388,9 @@ int bk_file_close(bk_file **file, int r)
     if (f->busy || f->n_inside > 0)
         return bk_fail(-EBUSY, "close of '%.160s', which another task is using", f->name);
     int closed = bk_shield(close_shielded, f);
-    /* There was no way to do it elsewhere. */
-    if (closed == -ENOMEM || closed == -EAGAIN)
+    /* There was no way to do it elsewhere, or this is no task (but a forked child's copy of one).
+     */
+    if (closed == -ENOMEM || closed == -EAGAIN || closed == -BK_ENOTASK)
         closed = close(f->fd) < 0 ? -errno : 0;
     if (closed < 0 && r >= 0)
         r = fail(f, closed, "close of");

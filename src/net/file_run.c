@@ -65,7 +65,10 @@ static int call_on_thread(void *ctx)
 
 int64_t bki_file_run(struct bki_op *op, const char *name)
 {
-    int64_t n = -EAGAIN;
+    int64_t n = bki_check_cancel();
+    if (n < 0)
+        return n;
+    n = -EAGAIN;
     if (bki_loop->backend->files)
         n = bki_op_run(op, &kinds[op->kind], name);
     if (n != -EAGAIN) /* a file that is open non-blocking, where the ring would have to wait */

@@ -100,7 +100,9 @@ int bk_listener_close(bk_listener **listener, int r)
         return r;
     if (l->accepting)
         return bk_fail(-EBUSY, "close of a listener that another task accepts from");
-    if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+    /* A forked child closes its copy, and leaves the file to its parent. */
+    if (l->path && l->loop == bki_loop && stat(l->path, &st) == 0 && st.st_dev == l->dev &&
+        st.st_ino == l->ino)
         unlink(l->path);
     if (l->fd.fd >= 0)
         l->loop->backend->close_fd(l->loop, &l->fd);

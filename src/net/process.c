@@ -255,6 +255,8 @@ int bk_process_signal(bk_process *p, int signo)
 {
     if (p->ended || !p->loop)
         return 0;
+    if (p->loop != bki_loop)
+        return bk_fail(-EPERM, "process %d is the child of another loop", (int)p->pid);
     int r;
     if (p->pidfd.fd >= 0 && !p->is_group)
         r = (int)syscall(SYS_pidfd_send_signal, p->pidfd.fd, signo, NULL, 0);

@@ -134,6 +134,9 @@ struct bki_backend {
     int (*open)(struct bk_loop *loop);
     /* No op is in flight. */
     void (*close)(struct bk_loop *loop);
+    /* In a forked child: closes the child's copies of the backend's own descriptors, and touches
+     * nothing that is the parent's. */
+    void (*forked)(struct bk_loop *loop);
 
     /* Ends the backend's interest in fd (no op of it is in flight) and closes fd->fd. */
     void (*close_fd)(struct bk_loop *loop, struct bki_fd *fd);

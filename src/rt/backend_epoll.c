@@ -282,6 +282,13 @@ static void epoll_close(struct bk_loop *loop)
     bki_free(st);
 }
 
+static void epoll_forked(struct bk_loop *loop)
+{
+    struct epoll_state *st = loop->backend_state;
+    bki_bell_close(&st->bell);
+    close(st->fd);
+}
+
 static int epoll_open(struct bk_loop *loop)
 {
     struct epoll_state *st = bki_zalloc(sizeof *st);
@@ -324,6 +331,7 @@ const struct bki_backend bki_backend_epoll = {
     .ready_based = true,
     .open = epoll_open,
     .close = epoll_close,
+    .forked = epoll_forked,
     .close_fd = epoll_close_fd,
     .start = epoll_start,
     .cancel = epoll_cancel,

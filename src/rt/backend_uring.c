@@ -628,6 +628,15 @@ static void uring_close(struct bk_loop *loop)
     free_state(st);
 }
 
+/* The rings themselves are not in the child's memory. */
+static void uring_forked(struct bk_loop *loop)
+{
+    struct uring_state *st = loop->backend_state;
+    host_close(st);
+    bki_bell_close(&st->bell);
+    close(st->ring.ring_fd);
+}
+
 static int uring_open(struct bk_loop *loop)
 {
     if (bki_io_on_valgrind())
@@ -672,6 +681,7 @@ const struct bki_backend bki_backend_uring = {
     .files = true,
     .open = uring_open,
     .close = uring_close,
+    .forked = uring_forked,
     .close_fd = uring_close_fd,
     .start = uring_start,
     .cancel = uring_cancel,

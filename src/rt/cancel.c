@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "rt/fork.h"
 #include "rt/timeout.h"
 
 void bki_cancel_raise(struct bk_task *task, struct bki_cancel_frame *frame)
@@ -29,6 +30,8 @@ int bki_tell_cancel(struct bk_task *self)
     if (self == &self->loop->scheduler)
         return bk_fail(-BK_ENOTASK, "only a task can wait: %s",
                        bki_has_loop() ? "this runs outside of tasks"
+                       : bki_forked   ? "this process was forked from one that runs an event loop, "
+                                        "and has none of its own"
                                       : "there is no event loop in this thread");
     self->cancel_seen = true;
     /* A cancel has no detail, and that of an older failure would mislead. */

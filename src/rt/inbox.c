@@ -104,6 +104,12 @@ void bki_inbox_close(struct bk_loop *loop)
         sched_yield();
 }
 
+void bki_inbox_forked(struct bk_loop *loop)
+{
+    atomic_store(&loop->inbox->ending, true);
+    atomic_store(&loop->inbox->head, &closed_mark);
+}
+
 void bki_inbox_free(struct bk_loop *loop)
 {
     bki_free(loop->inbox);

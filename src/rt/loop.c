@@ -16,6 +16,7 @@
 #include "rt/fault.h"
 #include "rt/fd.h"
 #include "rt/local.h"
+#include "rt/fork.h"
 #include "rt/loop.h"
 #include "rt/owner.h"
 #include "rt/report.h"
@@ -91,6 +92,7 @@ int bki_loop_open(struct bk_loop **out, const bk_run_opts *opts)
 #ifdef BKI_TSAN
     loop->scheduler_tsan = __tsan_get_current_fiber();
 #endif
+    bki_fork_watch();
     bki_loop = loop;
     bki_loops_add(loop);
     bki_error_slot_hook_set(running_task_slot);

@@ -36,6 +36,18 @@ void bki_loops_each(void (*visit)(void *ctx, struct bk_loop *loop), void *ctx)
     pthread_mutex_unlock(&mutex);
 }
 
+void bki_loops_before_fork(void)
+{
+    pthread_mutex_lock(&mutex);
+}
+
+void bki_loops_after_fork(bool in_child)
+{
+    if (in_child)
+        bki_list_init(&bki_loops);
+    pthread_mutex_unlock(&mutex);
+}
+
 static void take(struct bki_owner *owner)
 {
     owner->loop = bki_has_loop() ? bki_loop : BKI_NO_OWNER;

@@ -19,6 +19,10 @@ void bki_loops_remove(struct bk_loop *loop);
 /* Calls visit(ctx, loop) for each while none can go; visit must not add or remove one. */
 void bki_loops_each(void (*visit)(void *ctx, struct bk_loop *loop), void *ctx);
 
+/* Around a fork, so that the child finds the list whole.  In the child, its loops are gone. */
+void bki_loops_before_fork(void);
+void bki_loops_after_fork(bool in_child);
+
 /* ---- Objects ---- */
 
 struct bki_owner {

@@ -187,6 +187,7 @@ struct bk_loop {
     atomic_uint n_refs;        /* the owner's, and those of bk_loop_ref */
     struct bki_list ended;     /* tasks that have ended while somebody holds a handle */
     bool deadlocked;           /* nothing could wake any task: the run is being ended */
+    bool forked;               /* this is a forked child, and the loop its parent's */
     int fatal;                 /* the backend's error that ends the run, 0 */
     struct bki_fault *fault;   /* the overflow reporter's signal stack */
 
@@ -397,6 +398,7 @@ bool bki_inbox_refuses_tasks(const struct bk_loop *loop); /* any thread */
 /* Runs what was posted, refuses the rest, and waits for threads that are just posting.  The loop
  * must still be able to be woken, and nothing may need a post any more. */
 void bki_inbox_close(struct bk_loop *loop);
+void bki_inbox_forked(struct bk_loop *loop); /* in a forked child: refuses everything */
 void bki_inbox_free(struct bk_loop *loop); /* together with the loop */
 void bki_pool_close(struct bk_loop *loop); /* pool.c: waits for running jobs */
 int bki_signals_open(struct bk_loop *loop);
@@ -405,5 +407,6 @@ int bki_signals_open(struct bk_loop *loop);
 bool bki_signals_begin(struct bk_loop *loop);
 void bki_signals_end(struct bk_loop *loop);
 void bki_signals_close(struct bk_loop *loop);
+void bki_signals_forked(void); /* in a forked child: handlers as they were before */
 
 #endif

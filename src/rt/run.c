@@ -5,6 +5,7 @@
 #include <beck/loop.h>
 
 #include "base/alloc.h"
+#include "rt/fork.h"
 #include "rt/loop.h"
 #include "rt/sched.h"
 
@@ -80,6 +81,8 @@ int bk_run(bk_fn *main, void *ctx, const bk_run_opts *opts)
         return r;
     bki_signals_begin(loop); /* until the loop is closed */
     r = run_main(loop, main, ctx, __builtin_return_address(0));
+    if (loop->forked)
+        return bki_fail_forked();
     return bk_loop_close(&loop, r);
 }
 

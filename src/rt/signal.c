@@ -168,6 +168,24 @@ void bki_signals_close(struct bk_loop *loop)
     bki_free(signals);
 }
 
+void bki_signals_forked(void)
+{
+    struct bk_loop *loop = atomic_load(&signal_loop);
+    struct bki_list *link;
+    atomic_store(&n_in_handler, 0); /* of other threads, which are not here */
+    if (!loop)
+        return;
+    atomic_store(&signal_loop, NULL);
+    for (int signo = 1; signo < NSIG; signo++) {
+        if (loop->signals->installed[signo])
+            uninstall(loop->signals, signo);
+        atomic_store(&slots[signo].use, UNUSED);
+    }
+    while ((link = bki_list_pop(&loop->signals->open)))
+        bki_container(link, struct bk_signal, link)->loop = NULL;
+    loop->signals = NULL;
+}
+
 /* ---- In the loop ---- */
 
 static void stop(struct bk_loop *loop, int signo)
