@@ -70,13 +70,19 @@ bool bki_same_nocase(bk_span s, bk_span other)
     return true;
 }
 
+/* Line ends are left in a folded value only. */
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 bk_span bki_trim(bk_span s)
 {
-    while (s.len > 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
+    while (s.len > 0 && is_blank(s.data[0])) {
         s.data++;
         s.len--;
     }
-    while (s.len > 0 && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t'))
+    while (s.len > 0 && is_blank(s.data[s.len - 1]))
         s.len--;
     return s;
 }

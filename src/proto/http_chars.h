@@ -39,7 +39,7 @@ static inline bool bki_is_nocase(bk_span s, const char *text)
     return bki_same_nocase(s, bk_span_str(text));
 }
 
-/* s without the spaces and tabs at its ends. */
+/* s without the spaces, tabs and folds at its ends. */
 bk_span bki_trim(bk_span s);
 
 #endif

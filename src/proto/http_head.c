@@ -248,7 +248,7 @@ static int take_field(struct bki_http_head *h, bk_span line)
     bk_span name = bk_span_of(line.data, colon);
     bk_span value = bki_trim(bk_span_of(line.data + colon + 1, line.len - colon - 1));
     h->fields[h->n_fields++] = (struct bki_http_field){range_of(h, name), range_of(h, value)};
-    if (h->kind == BKI_HTTP_TRAILERS)
+    if (h->kind == BKI_HTTP_TRAILERS || h->unframed)
         return 0;
     switch (name.len) {
     case 4:
@@ -344,10 +344,10 @@ static int over_limit(struct bki_http_head *h)
                                                  : BKI_HTTP_E_STATUS_LINE_LIMIT);
 }
 
-/* Finds the end of the line.  Returns 1 with *end at its terminator and *next behind it; 0 when
- * stop came first; or the refusal. */
-static int find_line(struct bki_http_head *h, const char *buf, size_t stop, size_t *end,
-                     size_t *next)
+/* Finds the next line end.  Returns 1 with *end at its terminator and *next behind it; 0 when stop
+ * came first; or the refusal. */
+static int find_line_end(struct bki_http_head *h, const char *buf, size_t stop, size_t *end,
+                         size_t *next)
 {
     size_t at = find_control(buf, h->scanned, stop);
     h->scanned = (uint32_t)at;
@@ -364,6 +364,25 @@ static int find_line(struct bki_http_head *h, const char *buf, size_t stop, size
         return 0;
     *next = at + 2;
     return buf[at + 1] == '\n' ? 1 : refuse(h, BKI_HTTP_E_BARE_CR);
+}
+
+/* The same for a whole line: a client takes the folds of a response's field for blanks, a server
+ * refuses them (RFC 9112 5.2). */
+static int find_line(struct bki_http_head *h, const char *buf, size_t stop, size_t *end,
+                     size_t *next)
+{
+    int r;
+    while ((r = find_line_end(h, buf, stop, end, next)) == 1) {
+        if (h->kind != BKI_HTTP_RESPONSE || !h->in_fields || *end == h->line)
+            return 1;
+        if (*next == stop)
+            return 0; /* what follows tells */
+        if (buf[*next] != ' ' && buf[*next] != '\t')
+            return 1;
+        h->folded = true;
+        h->scanned = (uint32_t)*next;
+    }
+    return r;
 }
 
 int bki_http_feed(struct bki_http_head *h, const char *buf, size_t len)

@@ -10,7 +10,8 @@
  * Where leniency would let two parties see different messages, it is strict:
  *   - a CR is only ever part of CRLF; a line ended by a bare LF is refused in requests and taken in
  *     responses, as RFC 9112 2.2 allows, because old servers still send it;
- *   - no folded lines, no white space before the colon, no control characters in values;
+ *   - no folded lines but in responses, where they count as blanks (RFC 9112 5.2);
+ *   - no white space before the colon, no control characters in values;
  *   - one CRLF before a request is skipped, a second one is refused;
  *   - Host once in a 1.1 request, at most once in 1.0; Content-Length with Transfer-Encoding is
  * refused, so are two lengths that differ, a Transfer-Encoding in 1.0, chunked twice, and a request
@@ -107,10 +108,13 @@ struct bki_http_head {
     bool chunked;           /* and its last coding is chunked */
     bool other_coding;      /* and there are codings besides chunked */
     bool has_host;
+    bool folded; /* responses: line ends and blanks stand in a value for one blank each */
 
     /* Why it was refused. */
     enum bki_http_error error;
     size_t error_at; /* offset of the line at fault */
+
+    bool unframed; /* set it after bki_http_init: what follows the head is no body */
 
     /* How far it came. */
     uint32_t max_fields, max_line, max_block;

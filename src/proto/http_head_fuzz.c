@@ -35,7 +35,7 @@ static void check_accepted(const struct bki_http_head *h)
     for (size_t i = 0; i < h->n_fields; i++) {
         bk_span name = bki_http_span(h, h->fields[i].name);
         bk_span value = bki_http_span(h, h->fields[i].value);
-        MUST(bki_is_token(name) && bki_chars_all(value, BKI_CHAR_VALUE));
+        MUST(bki_is_token(name) && (h->folded || bki_chars_all(value, BKI_CHAR_VALUE)));
         MUST(name.data + name.len < value.data + value.len || value.len == 0);
         MUST(value.data + value.len <= h->base + h->len);
         hosts += bki_is_nocase(name, "host");
@@ -49,6 +49,7 @@ static void check_accepted(const struct bki_http_head *h)
                 MUST(bki_is_token(param.name));
         }
     }
+    MUST(!h->folded || h->kind == BKI_HTTP_RESPONSE);
     if (h->kind == BKI_HTTP_TRAILERS)
         return;
     MUST(!(lengths && codings) && (lengths > 0) == (h->content_length >= 0));

@@ -271,6 +271,17 @@ static void test_good_lengths(void)
               "1.1 [POST][/x]0 [Host][a] [Transfer-Encoding][, Chunked ,] +61");
 }
 
+/* RFC 9112 5.2: a client replaces each fold by blanks before it looks at the value. */
+static void test_folded_responses(void)
+{
+    CHECK_STR(response("HTTP/1.1 200 OK\r\nA: b\r\n\tc\r\n\r\n"), "1.1 200[OK] [A][b\r\n\tc] +29");
+    CHECK_STR(response("HTTP/1.1 200 OK\nA:\n  b\n \n\n"), "1.1 200[OK] [A][b] +26");
+    CHECK_STR(response("HTTP/1.1 200 OK\r\nContent-Length:\r\n 5\r\n \r\n\r\n"),
+              "1.1 200[OK] [Content-Length][5] +43");
+    CHECK_STR(response("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip,\r\n chunked\r\n\r\n"),
+              "1.1 200[OK] [Transfer-Encoding][gzip,\r\n chunked] +55");
+}
+
 static void test_responses(void)
 {
     CHECK_STR(response("HTTP/1.1 200 OK\r\nA: b\r\n\r\n"), "1.1 200[OK] [A][b] +25");
@@ -292,9 +303,13 @@ static void test_responses(void)
         {"HTTP/2.0 200 OK\r\n", "the HTTP version is not 1.x"},
         {"HTTP/1.1 200 O\x01K\r\n", "a control character in the head"},
         {"HTTP/1.1 200 OK\rX", "a carriage return without a line feed"},
-        {"HTTP/1.1 200 OK\r\nA : b\r\n", "a header name is not a token directly before its colon"},
-        {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n", "a header line starts with white space"},
-        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        {"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+         "a header name is not a token directly before its colon"},
+        {"HTTP/1.1 200 OK\r\n A: b\r\n\r\n", "a header line starts with white space"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
+         "Content-Length is not a number below 2^63"},
+        {"HTTP/1.1 200 OK\r\nA: b\r\n c", "more"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
          "two Content-Length values differ"},
         {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
          "both Content-Length and Transfer-Encoding"},
@@ -452,6 +467,6 @@ static void test_never_looks_back(void)
 }
 
 CHECK_MAIN(TEST(test_requests), TEST(test_request_lines_refused), TEST(test_header_lines_refused),
-           TEST(test_good_lengths), TEST(test_responses), TEST(test_trailers),
-           TEST(test_size_limits), TEST(test_field_limit), TEST(test_statuses),
+           TEST(test_good_lengths), TEST(test_folded_responses), TEST(test_responses),
+           TEST(test_trailers), TEST(test_size_limits), TEST(test_field_limit), TEST(test_statuses),
            TEST(test_where_it_failed), TEST(test_moved_head), TEST(test_never_looks_back))

@@ -77,6 +77,14 @@ static void end_text(struct bk_http_headers *list, struct bki_range range)
     list->bytes[range.at + range.len] = '\0';
 }
 
+/* A fold is worth as many blanks (RFC 9112 5.2). */
+static void unfold(struct bk_http_headers *list, struct bki_range value)
+{
+    for (char *p = list->bytes + value.at, *end = p + value.len; p < end; p++)
+        if (*p == '\r' || *p == '\n')
+            *p = ' ';
+}
+
 int bki_http_headers_take(struct bk_http_headers *list, struct bki_http_head *head, size_t n_extra)
 {
     int r = bki_http_headers_reserve(list, head->len + n_extra, head->n_fields);
@@ -90,6 +98,8 @@ int bki_http_headers_take(struct bk_http_headers *list, struct bki_http_head *he
         list->fields[i] = head->fields[i];
         end_text(list, list->fields[i].name);
         end_text(list, list->fields[i].value);
+        if (head->folded)
+            unfold(list, list->fields[i].value);
     }
     if (head->kind == BKI_HTTP_REQUEST) {
         end_text(list, head->method);

@@ -151,6 +151,12 @@ static void a_taken_head_is_a_list_of_strings(void)
     CHECK_STR(bki_http_text(&list, head.reason), "Not Here");
     CHECK_STR(text_of(&list), "A=b");
 
+    static const char folded[] = "HTTP/1.1 200\r\nA: b\r\n\tc\r\nE:\r\n \r\n\r\n";
+    bki_http_init(&head, BKI_HTTP_RESPONSE, fields, 8, NULL);
+    CHECK_EQ(bki_http_feed(&head, folded, sizeof folded - 1), 1);
+    CHECK_EQ(bki_http_headers_take(&list, &head, 0), 0);
+    CHECK_STR(text_of(&list), "A=b  \tc E=");
+
     bki_http_init(&head, BKI_HTTP_RESPONSE, fields, 8, NULL);
     CHECK_EQ(bki_http_feed(&head, "HTTP/1.1 200\r\n\r\n", 16), 1);
     CHECK_EQ(bki_http_headers_take(&list, &head, 0), 0);
