@@ -150,6 +150,16 @@ static int check_new_target(const struct bk_http_call *call, const struct bki_ta
     return 0;
 }
 
+/* User information in a URL holds for the whole of its origin. */
+static void keep_user(struct bki_target *target, struct bki_target *before)
+{
+    if (target->user)
+        return;
+    target->user = before->user;
+    target->password = before->password;
+    before->user = before->password = NULL;
+}
+
 static int follow(struct bk_http_call *call, struct bki_http_request *request, bk_span location)
 {
     struct bki_target before = call->target;
@@ -168,7 +178,9 @@ static int follow(struct bk_http_call *call, struct bki_http_request *request, b
                     before.shown, bk_errmsg());
     if (r == 0)
         r = check_new_target(call, &before);
-    if (r == 0 && !bki_target_same_origin(&before, &call->target))
+    if (r == 0 && bki_target_same_origin(&before, &call->target))
+        keep_user(&call->target, &before);
+    else
         request->foreign = true;
     bki_free(base);
     bki_free(url);

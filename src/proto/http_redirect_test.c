@@ -162,6 +162,21 @@ LOOP_TEST(credentials_stay_with_their_origin)
     script_close(&same);
 }
 
+LOOP_TEST(user_information_of_the_url_stays_with_its_origin)
+{
+    char url[300];
+    bk_http_call *call = NULL;
+    struct script script = {.answers = {TO("302", "/x"), HELLO}};
+    CHECK_EQ(script_open(&script), 0);
+    const char *plain = script_url(&script, "/");
+    snprintf(url, sizeof url, "http://u:p@%s", plain + strlen("http://"));
+    CHECK_EQ(bk_http_get(&call, NULL, url, NULL), 0);
+    bk_http_call_close(&call, 0);
+    const char *again = strstr(script.asked, "GET /x");
+    CHECK(again && strstr(again, "Authorization: Basic dTpw\r\n"));
+    script_close(&script);
+}
+
 /* They do not come back either, once the chain has left their origin. */
 LOOP_TEST(credentials_do_not_return)
 {
@@ -182,4 +197,5 @@ LOOP_TEST(credentials_do_not_return)
 CHECK_MAIN(TEST(a_location_is_resolved_against_the_url), TEST(methods_change_as_they_should),
            TEST(five_are_followed_by_default), TEST(none_is_followed_when_asked),
            TEST(what_is_no_redirect), TEST(other_schemes_are_refused),
-           TEST(credentials_stay_with_their_origin), TEST(credentials_do_not_return))
+           TEST(credentials_stay_with_their_origin),
+           TEST(user_information_of_the_url_stays_with_its_origin), TEST(credentials_do_not_return))
