@@ -13,8 +13,8 @@ static const char help[] =
     "    {\"type\":\"message\",\"data\":\"...\",\"id\":\"...\"}\n"
     "A connection that ends is made again, from the last event's id on.\n"
     "  --cacert FILE   trust the certificates in FILE instead of the system's\n"
-    "Exit status: 0 after an event of type \"done\", or when the server ends the stream (204);\n"
-    "1 when the connection fails for good; 2 for a wrong usage.\n";
+    "Exit status: 0 after an event of type \"done\"; 1 when the connection fails for good, also\n"
+    "when the server ends it (204); 2 for a wrong usage.\n";
 
 struct options {
     const char *url;
@@ -59,7 +59,7 @@ static int follow(bk_event_source *source)
         if (bk_span_equal(event.type, bk_span_str("done")))
             return 0;
     }
-    return r;
+    return r < 0 ? r : bk_fail(-BK_ECLOSED, "the server wants no more connections (204)");
 }
 
 static int tail(void *ctx)

@@ -163,6 +163,10 @@ def check_aiohttp(url, folder):
                  f"exit {done.returncode}: {lines} {done.stderr.decode()}")
     done = subprocess.run([f"{BUILD}/examples/sse_tail", f"{url}/chunked"], capture_output=True,
                           timeout=60)
+    over = subprocess.run([f"{BUILD}/examples/sse_tail", f"{url}/empty"], capture_output=True,
+                          timeout=60)
+    checks.check("aiohttp: the server wants no connections", over.returncode == 1 and
+                 b"204" in over.stderr and not over.stdout, over.stderr)
     checks.check("aiohttp: no events", done.returncode == 1 and b"text/event-stream" in done.stderr,
                  done.stderr)
 

@@ -27,7 +27,6 @@ struct bk_event_source {
     size_t n_failures;  /* in a row */
     size_t n_connected; /* connections that brought an event stream */
     struct bki_sse sse;
-    char *first_id; /* to begin with; NULL once an event has come */
     size_t at, len; /* what is read and not parsed: buf[at..len) */
     char buf[READ_SIZE];
 };
@@ -43,7 +42,6 @@ static int copy_opts(struct bk_event_source *s, const char *url, const bk_event_
         return r;
     s->url = bki_strdup(url);
     s->bearer = opts->bearer ? bki_strdup(opts->bearer) : NULL;
-    s->first_id = bki_strdup(opts->last_event_id ? opts->last_event_id : "");
     s->headers = opts->headers;
     s->client = opts->client;
     s->delay = opts->delay.ns ? opts->delay : bk_seconds(DEFAULT_DELAY_SECONDS);
@@ -51,10 +49,11 @@ static int copy_opts(struct bk_event_source *s, const char *url, const bk_event_
     s->timeout = opts->timeout;
     s->stall_timeout = opts->stall_timeout.ns ? opts->stall_timeout : bk_forever();
     s->max_failures = opts->max_failures ? opts->max_failures : SIZE_MAX;
-    if (!s->url || !s->first_id || (opts->bearer && !s->bearer))
+    if (!s->url || (opts->bearer && !s->bearer))
         return bk_fail(-ENOMEM, "no memory for an event source");
-    if (s->client)
-        return 0;
+    r = opts->last_event_id ? bki_sse_go_on(&s->sse, bk_span_str(opts->last_event_id)) : 0;
+    if (r < 0 || s->client)
+        return r;
     r = bk_http_client_new(&s->own_client, NULL);
     s->client = s->own_client;
     return r;
@@ -88,7 +87,6 @@ int bk_event_source_close(bk_event_source **source, int r)
     bki_free(s->url);
     bki_free(s->bearer);
     bki_free(s->shown);
-    bki_free(s->first_id);
     bki_free(s);
     return r;
 }
@@ -100,7 +98,7 @@ size_t bk_event_source_reconnects(const bk_event_source *source)
 
 bk_span bk_event_source_last_id(const bk_event_source *source)
 {
-    return source->first_id ? bk_span_str(source->first_id) : source->sse.id;
+    return source->sse.id;
 }
 
 /* ---- Connecting ---- */
@@ -125,7 +123,7 @@ static int make_headers(const struct bk_event_source *s, bk_http_headers **out)
     if (r == 0)
         r = bk_http_headers_add(*out, "Accept", "text/event-stream");
     if (r == 0)
-        r = bk_http_headers_add(*out, "Cache-Control", "no-store");
+        r = bk_http_headers_add(*out, "Cache-Control", "no-cache");
     for (size_t i = 0; r == 0 && s->headers && bk_http_headers_at(s->headers, i, &name, &value);
          i++)
         r = bk_http_headers_set(*out, name, value);
@@ -208,8 +206,7 @@ static int connect_once(struct bk_event_source *s)
                         &(bk_http_opts){.headers = headers,
                                         .bearer = s->bearer,
                                         .timeout = s->timeout,
-                                        .stall_timeout = s->stall_timeout,
-                                        .raw = true});
+                                        .stall_timeout = s->stall_timeout});
     bk_http_headers_free(&headers);
     return r < 0 ? lost(s, r) : check_response(s);
 }
@@ -223,11 +220,8 @@ static int parse(struct bk_event_source *s, bk_server_event *event)
     s->at += used;
     if (r < 0)
         return end_for_good(s, bk_fail(r, "%s: %s", s->shown, bk_errmsg()));
-    if (r > 0) {
-        bki_free(s->first_id);
-        s->first_id = NULL;
+    if (r > 0)
         *event = (bk_server_event){s->sse.type, s->sse.data, s->sse.id};
-    }
     return r;
 }
 

@@ -41,7 +41,7 @@ LOOP_TEST(events_until_the_server_says_204)
     CHECK_STR(got, "[message|a|][x|b|7][message|c|7]");
     CHECK_EQ(bk_time_since(bk_now(), before).ns, bk_seconds(6).ns);
     CHECK_EQ(script.n_asked, 3);
-    CHECK(asked(&script, "Accept: text/event-stream\r\nCache-Control: no-store\r\n"));
+    CHECK(asked(&script, "Accept: text/event-stream\r\nCache-Control: no-cache\r\n"));
     const char *second = strstr(script.asked + 10, "GET ");
     CHECK(second && strstr(second, "Last-Event-ID: 7\r\n"));
     script_close(&script);
@@ -101,6 +101,21 @@ LOOP_TEST(parameters_of_the_type_do_not_matter)
     script_close(&script);
 }
 
+/* Whoever says nothing of Accept-Encoding takes any coding, so the usual ones are undone. */
+LOOP_TEST(a_compressed_stream)
+{
+    static const char answer[] =
+        CLOSE "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n"
+              "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\x49\x2c\x49\xb4\x52\x48\xe4\xe2"
+              "\x02\x00\x7e\xe3\xc4\x38\x09\x00\x00\x00";
+    struct script script = {.answers = {answer}, .lens = {sizeof answer - 1}};
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(run(&script, NULL, 1), 1);
+    CHECK_STR(got, "[message|a|]");
+    CHECK(asked(&script, "Accept-Encoding: gzip, deflate\r\n"));
+    script_close(&script);
+}
+
 LOOP_TEST(failures_in_a_row_wait_longer)
 {
     struct script script = {.answers = {RESET, RESET, RESET, RESET, RESET, RESET}};
@@ -129,6 +144,20 @@ LOOP_TEST(where_to_begin)
     CHECK_EQ(script_open(&script), 0);
     CHECK_EQ(run(&script, &(bk_event_source_opts){.last_event_id = "41", .bearer = "t"}, 1), 1);
     CHECK(asked(&script, "Last-Event-ID: 41\r\n") && asked(&script, "Bearer t\r\n"));
+    script_close(&script);
+}
+
+/* An empty line makes an id the last one, whether or not there is an event to give out. */
+LOOP_TEST(an_id_without_data_counts)
+{
+    struct script script = {.answers = {CLOSE STREAM "retry: 1\nid: 9\n\n", CLOSE STREAM "id: 10\n",
+                                        CLOSE STREAM "data: a\n\n"}};
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(run(&script, &(bk_event_source_opts){.last_event_id = "8"}, 1), 1);
+    CHECK_STR(got, "[message|a|9]");
+    const char *second = strstr(script.asked, "Last-Event-ID: 8\r\n");
+    CHECK(second && (second = strstr(second, "Last-Event-ID: 9\r\n")));
+    CHECK(strstr(second + 1, "Last-Event-ID: 9\r\n"));
     script_close(&script);
 }
 
@@ -173,6 +202,7 @@ LOOP_TEST(a_cancel_loses_nothing)
 
 CHECK_MAIN(TEST(events_until_the_server_says_204), TEST(the_server_sets_the_delay),
            TEST(an_event_cut_off_is_dropped), TEST(what_ends_it_for_good),
-           TEST(parameters_of_the_type_do_not_matter), TEST(failures_in_a_row_wait_longer),
+           TEST(parameters_of_the_type_do_not_matter), TEST(a_compressed_stream),
+           TEST(an_id_without_data_counts), TEST(failures_in_a_row_wait_longer),
            TEST(a_retry_of_0_does_not_spin), TEST(where_to_begin), TEST(an_event_over_its_limit),
            TEST(silence_is_allowed_unless_it_is_limited), TEST(a_cancel_loses_nothing))

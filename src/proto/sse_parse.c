@@ -33,6 +33,14 @@ void bki_sse_free(struct bki_sse *sse)
     bki_buf_free(&sse->id_last);
 }
 
+int bki_sse_go_on(struct bki_sse *sse, bk_span id)
+{
+    int r = bki_buf_append(&sse->id_last, id.data, id.len);
+    if (r == 0 && id.len > 0)
+        sse->id = bki_buf_span(&sse->id_last);
+    return r;
+}
+
 static void clear_event(struct bki_sse *sse)
 {
     bki_buf_truncate(&sse->data_buf, 0);

@@ -44,6 +44,9 @@ struct bki_sse {
 void bki_sse_init(struct bki_sse *sse, size_t max_line, size_t max_event);
 void bki_sse_free(struct bki_sse *sse);
 
+/* The id that counts as the last one until the stream has another.  -ENOMEM. */
+int bki_sse_go_on(struct bki_sse *sse, bk_span id);
+
 /* Forgets what a connection that ended left half read, for the next one.  Keeps id and retry_ms. */
 void bki_sse_restart(struct bki_sse *sse);
 
