@@ -21,7 +21,7 @@ PAGE = ROOT / "docs/interop.md"
 # Peer, how it tells its version, beck's role, what is exercised, the test.
 MATRIX = [
     ("curl", "curl --version", "HTTP server", "methods, bodies, keep-alive, 100-continue, HEAD, "
-     "trailers, broken requests", "http_server_test"),
+     "limits", "http_clients_test"),
     ("Node's undici and fetch", "package node-undici", "HTTP server",
      "bodies, pipelining, fetch", "http_clients_test"),
     ("aiohttp, client", "package python3-aiohttp", "HTTP server",

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""http_echo under clients and behind proxies that others wrote: Node's undici and fetch, aiohttp,
-http.client, and haproxy and nginx in front of it, which keep connections and use them again."""
+"""http_echo under clients and behind proxies that others wrote: curl, Node's undici and fetch,
+aiohttp, http.client, and haproxy and nginx in front of it, which keep connections and use them
+again."""
 # limit 180
 
 import asyncio
@@ -53,6 +54,44 @@ def wait_for_port(port, process):
         except OSError:
             os.sched_yield()
     return False
+
+
+# ---- curl ----
+
+def curl(*arguments, stdin=b""):
+    """(exit status, body, what -w asked for)"""
+    done = subprocess.run(["curl", "-sS", "--max-time", "60", "-w", "%{stderr}%{http_code} "
+                           "%{num_connects} ", *arguments], input=stdin, capture_output=True)
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def check_curl(name, arguments, body, says, stdin=b""):
+    code, got, said = curl(*arguments, stdin=stdin)
+    checks.check(f"curl: {name}", code == 0 and got == body and says in said,
+                 f"exit {code}, {len(got)} bytes, {said}")
+
+
+def with_curl(port):
+    if not shutil.which("curl"):
+        print("curl is not installed: passed over")
+        return
+    url, big = f"http://127.0.0.1:{port}/", os.urandom(5 << 20)
+    check_curl("GET", [url], b"", "200 1")
+    check_curl("three on one connection", ["-d", "x", url, url, url], b"xxx", "200 1 200 0 200 0")
+    check_curl("a large body, after 100-continue",
+               ["-H", "Expect: 100-continue", "--data-binary", "@-", url], big, "200", big)
+    check_curl("in chunks", ["-T", "-", url], big, "200", big)
+    check_curl("HTTP/1.0", ["--http1.0", "-d", "old", url], b"old", "200")
+    check_curl("HTTP/1.0, two connections", ["--http1.0", url, url], b"", "200 1 200 1")
+    check_curl("DELETE with a body", ["-X", "DELETE", "-d", "gone", url], b"gone", "200")
+    code, got, _ = curl("-I", url)
+    checks.check("curl: HEAD", code == 0 and b"X-Method: HEAD" in got, got)
+    code, got, _ = curl("-i", "-X", "OPTIONS", "--request-target", "*", url)
+    checks.check("curl: OPTIONS *", code == 0 and got.startswith(b"HTTP/1.1 200"), got)
+    code, got, said = curl("-H", "X-Long: " + "y" * 70000, url)
+    checks.check("curl: headers over 64 KiB", said.startswith("431"), said)
+    code, got, said = curl(url + "z" * 9000)
+    checks.check("curl: a line over 8 KiB", said.startswith("414"), said)
 
 
 # ---- Python ----
@@ -223,6 +262,7 @@ def main():
         os.chmod(folder, 0o755)
         with_http_client(echo.port, "http.client")
         asyncio.run(with_aiohttp(echo.port))
+        with_curl(echo.port)
         with_node(echo.port)
         nginx = ["nginx", "-p", folder, "-c", "conf"]
         behind("nginx", nginx, folder, NGINX, echo.port, buffering="on")
