@@ -22,8 +22,9 @@ target_compile_options(beck_options INTERFACE $<$<COMPILE_LANGUAGE:C>:
     -Wpointer-arith -Wundef -Wvla -Wformat=2 -Wconversion -Wno-sign-conversion
     $<$<BOOL:${BECK_WERROR}>:-Werror>
     # Suspended tasks are walked by unwinders and by frame pointer; a big frame must not jump over
-    # a stack's guard page.
+    # a stack's guard page, and an overrun buffer not return.
     -fno-omit-frame-pointer -fasynchronous-unwind-tables -fstack-clash-protection
+    -fstack-protector-strong
     -ftls-model=initial-exec
     -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>)
 target_link_options(beck_options INTERFACE -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Measures beck beside its peers, interleaved in one run, and prints tables of medians.
 
-usage: bench.py [-r RUNS] [switch|spawn|queue|idle|echo|http ...]      (make bench runs all of it)
+usage: bench.py [-r RUNS] [switch|spawn|queue|idle|echo|http|tls ...]  (make bench runs all of it)
 
 The peers are hand-written programs (the limit), State Threads (Debian's libst-dev) and nginx, left
 out when they are not installed.  Programs run on the first processor, clients on the second.
@@ -56,8 +56,9 @@ def result_of(output):
     return {k: float(v) for k, v in (pair.split("=") for pair in line[1].split())}
 
 
-def run(command, cpu=0):
-    done = subprocess.run(["taskset", "-c", str(cpu), *command], capture_output=True, text=True)
+def run(command, cpu=0, env=None):
+    done = subprocess.run(["taskset", "-c", str(cpu), *command], capture_output=True, text=True,
+                          env={**os.environ, **(env or {})})
     if done.returncode:
         raise SystemExit(f"bench: {command[0]}: {done.stdout}{done.stderr}")
     return result_of(done.stdout)
@@ -218,10 +219,32 @@ def bench_http(connections, in_flight, runs):
     load_table(got, best, f"of {next(iter(got))}")
 
 
+def bench_tls(runs):
+    programs = {
+        "OpenSSL by hand": (["hand"], {}),
+        "beck, io_uring": ([], {"BECK_BACKEND": "uring"}),
+        "beck, epoll": ([], {"BECK_BACKEND": "epoll"}),
+        "beck, epoll, without TLS": (["plain"], {"BECK_BACKEND": "epoll"}),
+    }
+    got = {name: [] for name in programs}
+    for i in range(runs):
+        for name, (words, env) in programs.items():
+            progress(f"tls: {name}, run {i + 1} of {runs}")
+            got[name].append(run([f"{BUILD}/bench/tls", *words], env=env))
+    progress("")
+    print("### tls: both ends on one thread, CPU time\n")
+    table(["", "MB/s in writes of 16 KiB", "min..max", "64 bytes there and back, us",
+           "handshake, both ends, us", "bytes of an idle end"],
+          [[name, *spread([r["mb_s"] for r in v], 0),
+            f"{statistics.median(r['ping_us'] for r in v):.1f}",
+            f"{statistics.median(r['handshake_us'] for r in v):,.0f}",
+            f"{statistics.median(r['idle_bytes'] for r in v):,.0f}"] for name, v in got.items()])
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("-r", type=int, default=5)
-    parser.add_argument("what", nargs="*", default=[*TASKS, "idle", "echo", "http"])
+    parser.add_argument("what", nargs="*", default=[*TASKS, "idle", "echo", "http", "tls"])
     args = parser.parse_args()
     build_peers()
     for what in args.what:
@@ -235,6 +258,8 @@ def main():
         elif what == "http":
             for connections, in_flight in ((50, 1), (1000, 1), (50, 16)):
                 bench_http(connections, in_flight, args.r)
+        elif what == "tls":
+            bench_tls(args.r)
         else:
             parser.error(f"no benchmark '{what}'")
 
