@@ -260,6 +260,41 @@ static size_t gzip_answer(char *out, size_t size, size_t n, const char *head)
 
 #define GZIP_HEAD "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
 
+/* "hello" by zlib, and that by gzip. */
+#define HELLO_TWICE                                                                                \
+    "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x98\x73\xda\xe3\xec\xc9\x93\xec"                 \
+    "\x0c\x6c\x3a\x4c\xa2\x00\x44\xfe\x85\xaa\x0d\x00\x00\x00"
+
+LOOP_TEST(codings_are_undone_in_turn)
+{
+    static const char *const lines[] = {
+        "Content-Encoding: deflate, gzip\r\n",
+        "Content-Encoding: deflate\r\nContent-Encoding: gzip\r\n",
+        "Content-Encoding: Identity, deflate,, identity ,X-GZIP\r\n",
+        "Content-Encoding: deflate, gzip, br\r\n", /* not asked for: as it comes */
+        "Content-Encoding: deflate, gzip, gzip\r\n",
+    };
+    static const char twice[] = HELLO_TWICE;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char answer[400], text[100];
+        struct script script = {.answers = {answer}};
+        bk_http_call *call = NULL;
+        int n = snprintf(answer, sizeof answer, CLOSE "HTTP/1.1 200 OK\r\n%s\r\n", lines[i]);
+        memcpy(answer + n, twice, sizeof twice - 1);
+        script.lens[0] = (size_t)n + sizeof twice - 1;
+        CHECK_EQ(script_open(&script), 0);
+        int r = bk_http_get(&call, NULL, script_url(&script, "/"), NULL);
+        CHECK_EQ(r, i == 4 ? -BK_ELIMIT : 0);
+        if (r == 0) {
+            ssize_t len = bk_http_call_read(call, text, sizeof text);
+            const char *want = i < 3 ? "hello" : twice;
+            CHECK_MEM(text, (size_t)len, want, i < 3 ? 5 : sizeof twice - 1);
+        }
+        bk_http_call_close(&call, 0);
+        script_close(&script);
+    }
+}
+
 LOOP_TEST(compression_is_undone)
 {
     static char answer[2000];
@@ -347,6 +382,7 @@ CHECK_MAIN(TEST(a_get_as_it_is_sent_and_answered), TEST(a_post_with_its_body),
            TEST(a_head_has_no_body), TEST(a_body_cut_short_is_incomplete),
            TEST(answers_that_are_none), TEST(informational_responses_are_passed_over),
            TEST(endless_informational_responses_are_an_error),
-           TEST(check_tells_of_a_status_that_is_no_success), TEST(compression_is_undone),
-           TEST(a_body_over_its_limit), TEST(a_bomb_stops_at_the_default_limit_of_16_mib),
-           TEST(a_body_that_stalls), TEST(no_answer_within_30_s))
+           TEST(check_tells_of_a_status_that_is_no_success), TEST(codings_are_undone_in_turn),
+           TEST(compression_is_undone), TEST(a_body_over_its_limit),
+           TEST(a_bomb_stops_at_the_default_limit_of_16_mib), TEST(a_body_that_stalls),
+           TEST(no_answer_within_30_s))

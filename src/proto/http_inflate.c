@@ -11,7 +11,12 @@
 
 #include "base/alloc.h"
 
+#define MIDDLE 4096
+
 struct bki_inflate {
+    struct bki_inflate *inner; /* decodes what this one makes; NULL: that is the content */
+    char *middle;              /* on the way to inner: middle[at..len) */
+    size_t at, len;
     z_stream z;
     enum bki_coding coding;
     bool open;      /* z has been set up */
@@ -55,7 +60,7 @@ static int open_zlib(struct bki_inflate *f, int window_bits)
     return 0;
 }
 
-int bki_inflate_new(struct bki_inflate **out, enum bki_coding coding)
+int bki_inflate_add(struct bki_inflate **chain, enum bki_coding coding)
 {
     struct bki_inflate *f = bki_zalloc(sizeof *f);
     if (!f)
@@ -64,10 +69,15 @@ int bki_inflate_new(struct bki_inflate **out, enum bki_coding coding)
     f->z.zalloc = zlib_alloc;
     f->z.zfree = zlib_free;
     int r = coding == BKI_CODING_GZIP ? open_zlib(f, 16 + MAX_WBITS) : 0;
-    if (r < 0)
+    if (r == 0 && *chain && !(f->middle = bki_alloc(MIDDLE)))
+        r = bk_fail(-ENOMEM, "no memory to decompress a body");
+    if (r < 0) {
         bki_inflate_free(&f);
-    *out = f;
-    return r;
+        return r;
+    }
+    f->inner = *chain;
+    *chain = f;
+    return 0;
 }
 
 void bki_inflate_free(struct bki_inflate **inflate)
@@ -76,8 +86,10 @@ void bki_inflate_free(struct bki_inflate **inflate)
     *inflate = NULL;
     if (!f)
         return;
+    bki_inflate_free(&f->inner);
     if (f->open)
         inflateEnd(&f->z);
+    bki_free(f->middle);
     bki_free(f);
 }
 
@@ -132,8 +144,9 @@ static int begin_member(struct bki_inflate *f)
     return inflateReset(&f->z) == Z_OK ? 0 : fail_format(f);
 }
 
-int bki_inflate_next(struct bki_inflate *f, const char *in, size_t in_len, size_t *used, char *out,
-                     size_t out_len, size_t *made)
+/* As bki_inflate_next, for this coding alone. */
+static int undo(struct bki_inflate *f, const char *in, size_t in_len, size_t *used, char *out,
+                size_t out_len, size_t *made)
 {
     int r = 0;
     *used = *made = 0;
@@ -166,9 +179,33 @@ int bki_inflate_next(struct bki_inflate *f, const char *in, size_t in_len, size_
     return r;
 }
 
+int bki_inflate_next(struct bki_inflate *f, const char *in, size_t in_len, size_t *used, char *out,
+                     size_t out_len, size_t *made)
+{
+    size_t took, gave;
+    if (!f->inner)
+        return undo(f, in, in_len, used, out, out_len, made);
+    *used = *made = 0;
+    for (;;) {
+        int r = bki_inflate_next(f->inner, f->middle + f->at, f->len - f->at, &took, out + *made,
+                                 out_len - *made, &gave);
+        if (r < 0)
+            return r;
+        f->at += took;
+        *made += gave;
+        if (*made == out_len)
+            return 0;
+        r = undo(f, in + *used, in_len - *used, &took, f->middle, MIDDLE, &f->len);
+        f->at = 0;
+        *used += took;
+        if (r < 0 || f->len == 0)
+            return r;
+    }
+}
+
 int bki_inflate_end(const struct bki_inflate *f)
 {
     if (f->ended || !f->began)
-        return 0;
+        return f->inner ? bki_inflate_end(f->inner) : 0;
     return bk_fail(-BK_EINCOMPLETE, "the compressed body ended in the middle");
 }

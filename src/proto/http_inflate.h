@@ -15,8 +15,9 @@ enum bki_coding { BKI_CODING_GZIP, BKI_CODING_DEFLATE };
 /* The coding of a name ("gzip", "x-gzip", "deflate", in any case); -1 for another. */
 int bki_coding_named(bk_span name);
 
-/* out: NULL on entry; bki_inflate_free it.  -ENOMEM. */
-int bki_inflate_new(struct bki_inflate **out, enum bki_coding coding);
+/* *chain: NULL, or a decoder, which from now on decodes what the new one makes: codings are added
+ * in the order in which they were applied.  bki_inflate_free it.  -ENOMEM: *chain is as before. */
+int bki_inflate_add(struct bki_inflate **chain, enum bki_coding coding);
 void bki_inflate_free(struct bki_inflate **inflate);
 
 /* Decodes from in[0..in_len) into out[0..out_len), out_len > 0.

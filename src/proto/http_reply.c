@@ -3,16 +3,32 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "proto/http_call.h"
+#include "proto/http_chars.h"
 
 #define FIRST_BODY ((size_t)16 * 1024)
+#define MAX_CODINGS 2 /* each multiplies the work that a byte can make by a thousand */
 
-/* The one coding that we asked for; another, or several, are left as they came. */
-static int coding_of(const struct bk_http_call *call)
+/* The codings of the content in the order they were applied, "identity" apart.  Their number; 0
+ * when there is one that we did not ask for: then the body is left as it comes. */
+static int codings_of(const struct bki_http_head *h, enum bki_coding codings[MAX_CODINGS])
 {
-    bk_span coding;
-    if (call->own_coding || bki_http_get(&call->head, "Content-Encoding", &coding) != 1)
-        return -1;
-    return bki_coding_named(coding);
+    static const char name[] = "Content-Encoding";
+    int n = 0;
+    for (ssize_t i = bki_http_find(h, name, 0); i >= 0; i = bki_http_find(h, name, (size_t)i + 1)) {
+        bk_span rest = bki_http_span(h, h->fields[i].value), coding;
+        while (bki_http_list_next(&rest, &coding)) {
+            if (bki_is_nocase(coding, "identity"))
+                continue;
+            int named = bki_coding_named(coding);
+            if (named < 0)
+                return 0;
+            if (n == MAX_CODINGS)
+                return bk_fail(-BK_ELIMIT, "the body is compressed more than %d times",
+                               MAX_CODINGS);
+            codings[n++] = (enum bki_coding)named;
+        }
+    }
+    return n;
 }
 
 int bki_http_reply_begin(struct bk_http_call *call)
@@ -21,8 +37,11 @@ int bki_http_reply_begin(struct bk_http_call *call)
                          true, 0);
     if (call->kind == BKI_HTTP_BODY_TUNNEL || call->kind == BKI_HTTP_BODY_NONE)
         return 0;
-    int coding = coding_of(call);
-    return coding < 0 ? 0 : bki_inflate_new(&call->inflate, coding);
+    enum bki_coding codings[MAX_CODINGS];
+    int n = call->own_coding ? 0 : codings_of(&call->head, codings), r = n < 0 ? n : 0;
+    for (int i = 0; i < n && r == 0; i++)
+        r = bki_inflate_add(&call->inflate, codings[i]);
+    return r;
 }
 
 /* ---- Reading ---- */
