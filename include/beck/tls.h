@@ -23,14 +23,14 @@
  *   - Reading returns 0 only when the peer has said goodbye (close_notify).  A connection that just
  *     ends may have been cut by somebody else: -BK_EINCOMPLETE.
  *   - A good bk_stream_close says goodbye and waits for the peer's, for shutdown_timeout at most.
- *   - Unsent bytes are counted as they go out, encrypted; one write may leave a record (16 KiB)
- * more than write_buffer.
- *   - Further errors of reading and writing: -BK_EPROTO (the peer broke TLS), -BK_EREFUSED (it
- * ended the connection with an alert), and those of bk_stream_start_tls where it has not been
- * called: the first read or write on an accepted stream shakes hands.
+ *   - Unsent bytes are counted as they go out, encrypted.
+ *   - The first read or write on an accepted stream shakes hands, with the errors of
+ *     bk_stream_start_tls.  Later ones may fail with -BK_EPROTO (the peer broke TLS) and
+ *     -BK_EREFUSED (it ended the connection with an alert), too.
  *
  * Only cipher suites with forward secrecy and authenticated encryption are offered.  There is no
- * renegotiation, no compression, no early data, and no log of keys.
+ * renegotiation, no compression, no early data, and no log of keys.  A handshake takes up to 14 KiB
+ * of the calling task's stack.
  *
  * A stream is for its loop's thread; a bk_tls may be shared by all. */
 #ifndef BECK_TLS_H
@@ -43,8 +43,7 @@ BK_BEGIN_DECLS
 enum bk_tls_version { BK_TLS_1_2 = 0x0303, BK_TLS_1_3 = 0x0304 };
 
 enum bk_tls_verify {
-    BK_TLS_VERIFY_DEFAULT, /* a client: required.  A server: required if ca_file or ca_path is given
-                            */
+    BK_TLS_VERIFY_DEFAULT,     /* a client: required; a server: if it has a ca_file or ca_path */
     BK_TLS_VERIFY_REQUIRED,    /* the peer shows a certificate from somebody trusted, or fails */
     BK_TLS_VERIFY_OPTIONAL,    /* a server: clients without a certificate may come too */
     BK_TLS_INSECURE_NO_VERIFY, /* a client: anybody may pose as the server */

@@ -306,7 +306,7 @@ LOOP_TEST(what_must_not_wait_does_not_wait_for_the_handshake)
     close_pair(&p);
 }
 
-LOOP_TEST(a_cancelled_handshake_goes_on_with_the_next_read)
+LOOP_TEST(C150_a_cancelled_handshake_goes_on_with_the_next_read)
 {
     struct pair p;
     char buf[8];
@@ -394,6 +394,89 @@ LOOP_TEST(ST6_start_tls_drains_what_was_written_before)
     close_pair(&p);
 }
 
+static int write_secret(void *ctx)
+{
+    return bk_stream_write(ctx, "secret", 6);
+}
+
+static int read_answer(void *ctx)
+{
+    char buf[6];
+    return bk_stream_read_exactly(ctx, buf, 6);
+}
+
+LOOP_TEST(ST6_nothing_goes_out_in_plain_after_a_cancelled_start)
+{
+    struct pair p;
+    static char data[1024 * 1024];
+    char buf[8];
+    int r = -1;
+    CHECK_EQ(open_pair_with(&p, &(bk_tls_opts){.ca_file = tls_file("ca")},
+                            &(bk_tls_opts){.cert_file = tls_file("server")}, 0,
+                            &(bk_stream_opts){.write_buffer = 2 * MiB}),
+             0);
+    bk_task *task = NULL;
+    CHECK_EQ(bk_stream_write(p.client, data, sizeof data), 0);
+    CHECK_EQ(bk_go(&task, shake_client, &p, NULL), 0);
+    bk_sleep(bk_ms(10)); /* it waits for the data to go out */
+    stop_pump(&task);
+    CHECK_EQ(p.client_result, -ECANCELED);
+    CHECK_EQ(bk_go(&task, write_secret, p.client, NULL), 0);
+    CHECK_EQ(bk_stream_read_exactly(p.server, data, sizeof data), 0);
+    CHECK_EQ(shake_server(&p), 0);
+    CHECK_EQ(p.server_result, 0);
+    CHECK_EQ(bk_stream_read(p.server, buf, sizeof buf), 6);
+    CHECK_EQ(bk_task_wait(task, &r), 0);
+    CHECK_EQ(r, 0);
+    bk_task_free(&task);
+    close_pair(&p);
+}
+
+/* Two layers, both handshakes still to do, and a reader and a writer who need them. */
+LOOP_TEST(two_tasks_share_two_handshakes)
+{
+    struct pair p;
+    int r = -1;
+    CHECK_EQ(open_pair_with(&p, &(bk_tls_opts){.ca_file = tls_file("ca")},
+                            &(bk_tls_opts){.cert_file = tls_file("server")}, 7, NULL),
+             0);
+    bk_task *reader = NULL, *writer = NULL;
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(bki_tls_attach(p.client, p.client_tls,
+                                &(bk_start_tls_opts){.server_name = "localhost"}),
+                 0);
+    CHECK_EQ(bk_go(&reader, read_answer, p.client, NULL), 0);
+    CHECK_EQ(bk_go(&writer, write_secret, p.client, NULL), 0);
+    CHECK_EQ(shake_server(&p), 0);
+    CHECK_EQ(p.server_result, 0);
+    CHECK_EQ(shake_server(&p), 0);
+    CHECK_EQ(p.server_result, 0);
+    CHECK_EQ(read_answer(p.server), 0);
+    CHECK_EQ(write_secret(p.server), 0);
+    CHECK_EQ(bk_task_wait(writer, &r), 0);
+    CHECK_EQ(r, 0);
+    CHECK_EQ(bk_task_wait(reader, &r), 0);
+    CHECK_EQ(r, 0);
+    bk_task_free(&reader);
+    bk_task_free(&writer);
+    close_pair(&p);
+}
+
+LOOP_TEST(a_stream_that_has_ended_cannot_start)
+{
+    struct pair p;
+    CHECK_EQ(open_pair(&p, &(bk_tls_opts){.ca_file = tls_file("ca")},
+                       &(bk_tls_opts){.cert_file = tls_file("server")}),
+             0);
+    CHECK_EQ(bk_stream_write_eof(p.client), 0);
+    shake_client(&p);
+    CHECK_EQ(p.client_result, -EPIPE);
+    bk_stream_abort(p.server);
+    shake_server(&p);
+    CHECK_EQ(p.server_result, -ECONNABORTED);
+    close_pair(&p);
+}
+
 LOOP_TEST(a_stream_in_use_cannot_start)
 {
     struct pair p;
@@ -436,8 +519,10 @@ CHECK_MAIN(TEST(every_byte_comes_one_by_one), TEST(bytes_come_in_any_portions),
            TEST(a_cancelled_write_breaks_the_write_side),
            TEST(answers_that_nobody_takes_are_limited), TEST(C150_cancelled_reads_lose_nothing),
            TEST(what_must_not_wait_does_not_wait_for_the_handshake),
-           TEST(a_cancelled_handshake_goes_on_with_the_next_read),
+           TEST(C150_a_cancelled_handshake_goes_on_with_the_next_read),
            TEST(ST6_a_server_keeps_what_it_has_read_ahead),
            TEST(ST6_what_was_injected_in_plain_is_never_read),
-           TEST(ST6_start_tls_drains_what_was_written_before), TEST(a_stream_in_use_cannot_start),
-           TEST(TLS_runs_through_TLS))
+           TEST(ST6_start_tls_drains_what_was_written_before),
+           TEST(ST6_nothing_goes_out_in_plain_after_a_cancelled_start),
+           TEST(two_tasks_share_two_handshakes), TEST(a_stream_that_has_ended_cannot_start),
+           TEST(a_stream_in_use_cannot_start), TEST(TLS_runs_through_TLS))

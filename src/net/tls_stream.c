@@ -63,15 +63,16 @@ int bki_tls_raw_send(struct bki_tls_conn *c, const void *data, size_t len)
     return s->write_error ? 0 : r;
 }
 
-/* Waits until the raw side may have something: one task does, and wakes the others. */
-static int wait_raw(struct bki_tls_conn *c)
+/* Waits until the connection may have something: one task does, and wakes the others. */
+static int wait_raw(struct bk_stream *s)
 {
+    struct bki_tls_conn *c = s->filter_state; /* of all layers the uppermost */
     struct bki_waiter w = {0};
     if (c->polling)
         return bki_wait(&c->waiters, &w, c->done ? &bki_wait_read : &wait_handshake,
                         c->done ? (const void *)c->stream : c);
     c->polling = true;
-    int r = bki_stream_wait_readable(c->stream);
+    int r = bki_stream_wait_readable(s);
     c->polling = false;
     bki_grant_all(&c->waiters, 0);
     return r;
@@ -81,12 +82,9 @@ static int wait_raw(struct bki_tls_conn *c)
 
 static int shake_hands(struct bki_tls_conn *c)
 {
-    int r;
-    while ((r = bki_tls_handshake(c)) == -EAGAIN) {
-        r = wait_raw(c);
-        if (r < 0)
-            break;
-    }
+    int r = c->below && !c->below->done ? shake_hands(c->below) : 0;
+    while (r == 0 && (r = bki_tls_handshake(c)) == -EAGAIN)
+        r = wait_raw(c->stream);
     return r;
 }
 
@@ -136,16 +134,11 @@ static ssize_t tls_recv(struct bk_stream *s, void *buf, size_t len, bool nowait)
         else if (nowait)
             break;
         else
-            r = wait_raw(c);
+            r = wait_raw(s);
     }
     if (r > 0)
         bki_stream_breathe(s);
     return r;
-}
-
-static int tls_wait(struct bk_stream *s)
-{
-    return wait_raw(s->filter_state);
 }
 
 /* What is left of a write. */
@@ -219,7 +212,7 @@ static int send_rest(struct bki_tls_conn *c, struct rest *rest)
             return r;
         /* -EAGAIN: half of a message of TLS itself has come, and the other half goes first. */
         while ((r = bki_tls_write(c, record.data, record.len)) == -EAGAIN) {
-            r = s->pushing ? -EAGAIN : wait_raw(c);
+            r = s->pushing ? -EAGAIN : wait_raw(s);
             if (r < 0)
                 return r;
         }
@@ -318,7 +311,7 @@ static void tls_free(struct bk_stream *s)
 
 static const struct bki_filter tls_filter = {
     .recv = tls_recv,
-    .wait = tls_wait,
+    .wait = wait_raw,
     .send = tls_send,
     .eof = tls_eof,
     .linger = tls_linger,
@@ -411,12 +404,16 @@ int bk_stream_start_tls(bk_stream *s, bk_tls *tls, const bk_start_tls_opts *opts
 {
     if (s->reading || s->writing)
         return bk_fail(-EBUSY, "another task uses this stream");
+    if (s->write_error)
+        return bki_stream_write_failed(s);
+    if (s->write_closed || s->hung_up)
+        return bk_fail(-EPIPE, "TLS on a stream that has ended");
+    /* From here on nothing is said in plain, however this call ends. */
+    int r = bki_tls_attach(s, tls, opts);
+    if (r < 0)
+        return r;
     s->reading = s->writing = true;
-    int r = s->filter ? s->filter->send(s, NULL, 0, NULL) : 0; /* its handshake comes first */
-    if (r == 0)
-        r = bki_stream_wait_unsent(s, 0);
-    if (r == 0)
-        r = bki_tls_attach(s, tls, opts);
+    r = bki_stream_wait_unsent(s, 0);
     if (r == 0)
         r = handshake(s->filter_state);
     s->reading = s->writing = false;
