@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "rt/circle.h"
 #include "rt/errors.h"
 #include "rt/report.h"
 
@@ -307,6 +308,18 @@ void bki_group_child_done(struct bk_task *task)
     give_place(group);
 }
 
+const struct bki_list *bki_group_children(const struct bk_group *group)
+{
+    return &group->children;
+}
+
+/* A circle has a wait for a lock or for one task in it: the ends of groups alone lead down. */
+static void check_circle(const struct bk_group *group)
+{
+    if (bki_loop->n_edges > 0)
+        bki_circle_check(&idle_kind, group);
+}
+
 int bk_group_wait(bk_group *group)
 {
     int r = check_loop(group);
@@ -314,6 +327,7 @@ int bk_group_wait(bk_group *group)
         r = bki_check_cancel();
     if (r < 0 || group->n == 0)
         return r;
+    check_circle(group);
     struct bki_waiter w;
     return bki_wait(&group->idle_line, &w, &idle_kind, group);
 }
@@ -331,6 +345,8 @@ size_t bk_group_failures(const bk_group *group)
 /* Waits for all children whatever happens to the owner; a cancel of the owner is passed on. */
 static void wait_for_children(struct bk_group *group)
 {
+    if (group->n > 0)
+        check_circle(group);
     while (group->n > 0) {
         struct bki_waiter w = {.task = bki_self()};
         if (!group->cancelled) {

@@ -3,6 +3,7 @@
 #include <beck/sync.h>
 
 #include "base/alloc.h"
+#include "rt/circle.h"
 #include "rt/sync.h"
 
 static const struct bki_wait_kind lock_kind = {
@@ -49,11 +50,27 @@ static uint64_t caller_id(void)
     return bki_in_task() ? bki_self()->id : 0;
 }
 
+static void set_holder(struct bk_lock *lock, const struct bk_task *task)
+{
+    lock->holder = task ? task->id : 0;
+    lock->holder_task = task;
+    lock->holder_loop_id = bki_loop->id;
+    lock->held_since_ns = bki_loop->now_ns;
+}
+
+/* A task object lies on its stack's memory, which stays mapped as long as its loop lives: when the
+ * task has ended, the id there is another one's. */
+const struct bk_task *bki_lock_holder(const struct bk_lock *lock)
+{
+    const struct bk_task *task = lock->holder_task;
+    bool valid = lock->held && task && lock->holder_loop_id == bki_loop->id;
+    return valid && task->id == lock->holder && task->state != BKI_DONE ? task : NULL;
+}
+
 static void take(struct bk_lock *lock)
 {
     lock->held = true;
-    lock->holder = caller_id();
-    lock->held_since_ns = bki_loop->now_ns;
+    set_holder(lock, bki_in_task() ? bki_self() : NULL);
 }
 
 bool bki_lock_is_mine(const struct bk_lock *lock)
@@ -65,8 +82,7 @@ void bki_lock_pass_on(struct bk_lock *lock)
 {
     struct bki_waiter *next = bki_grant_first(&lock->waiters, 0);
     lock->held = next != NULL;
-    lock->holder = next ? next->task->id : 0;
-    lock->held_since_ns = bki_loop->now_ns;
+    set_holder(lock, next ? next->task : NULL);
 }
 
 int bk_lock_acquire(bk_lock *lock)
@@ -80,8 +96,12 @@ int bk_lock_acquire(bk_lock *lock)
     }
     if (lock->holder == bki_self()->id)
         return bk_fail(-EDEADLK, "the task holds this lock already");
+    bki_circle_check(&lock_kind, lock);
     struct bki_waiter w;
-    return bki_fail_freed(bki_wait(&lock->waiters, &w, &lock_kind, lock), "lock");
+    bki_loop->n_edges++;
+    r = bki_wait(&lock->waiters, &w, &lock_kind, lock);
+    bki_loop->n_edges--;
+    return bki_fail_freed(r, "lock");
 }
 
 int bki_lock_retake(struct bk_lock *lock)
@@ -92,10 +112,13 @@ int bki_lock_retake(struct bk_lock *lock)
         take(lock);
         return 0;
     }
+    bki_circle_check(&lock_kind, lock);
     struct bki_waiter w = {.task = bki_self()};
     bki_list_push_back(&lock->waiters, &w.link);
+    bki_loop->n_edges++;
     while (!w.granted)
         bki_park_hard(&lock_kind, lock);
+    bki_loop->n_edges--;
     return w.result;
 }
 

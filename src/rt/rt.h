@@ -173,6 +173,7 @@ struct bk_loop {
     int64_t virtual_ns;    /* its time */
     int64_t idle_since_ns; /* as a guest on the virtual clock: real time of the first idle turn */
     size_t n_external;     /* tasks parked on something outside the loop: no deadlock */
+    size_t n_edges;        /* tasks that wait for a lock or for a single task (circle.c) */
     size_t
         n_jobs; /* calls on pool threads that have not come back: virtual time waits for them too */
     size_t n_parting; /* operations whose owners have gone: the end waits for theirs */

@@ -46,6 +46,8 @@ struct bk_lock {
     /* The id of the task that holds it, which may have ended without a release; 0 when it was taken
      * outside tasks. */
     uint64_t holder;
+    const struct bk_task *holder_task; /* a hint: see bki_lock_holder */
+    uint64_t holder_loop_id;
     int64_t held_since_ns;
     unsigned refs; /* the owner's; each condition's on it, and each wait's on such a condition */
     bool held;
@@ -54,6 +56,8 @@ struct bk_lock {
 };
 
 void bki_lock_unref(struct bk_lock *lock);
+/* The task that holds it, NULL when there is none, or it has ended. */
+const struct bk_task *bki_lock_holder(const struct bk_lock *lock);
 /* The caller holds it. */
 bool bki_lock_is_mine(const struct bk_lock *lock);
 /* Gives a held lock to the longest waiter, or back. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "rt/circle.h"
 #include "rt/group.h"
 #include "rt/local.h"
 #include "rt/report.h"
@@ -282,7 +283,11 @@ static int join(struct bk_task *task)
 {
     struct bki_waiter w;
     task->refs++;
-    return bki_wait(&task->joiners, &w, &join_kind, task);
+    bki_circle_check(&join_kind, task);
+    bki_loop->n_edges++;
+    int r = bki_wait(&task->joiners, &w, &join_kind, task);
+    bki_loop->n_edges--;
+    return r;
 }
 
 /* What both waits begin with: 1 when the result is there already. */
