@@ -79,7 +79,8 @@ static inline int sweep_call_pass(const struct sweep_scenario *sc,
     for (int nth = 1; nth < SWEEP_MAX_STEPS; nth++) {
         struct sweep_run run = {.scenario = sc};
         snprintf(sweep_label, sizeof sweep_label, "%s: %s call %d fails with %s", sc->name,
-                 shim_call_names[fault->call], nth, strerrorname_np(fault->error));
+                 shim_call_names[fault->call], nth,
+                 fault->error > 0 ? strerrorname_np(fault->error) : "less than all");
         shim_reset(0);
         shim_add((struct shim_rule){
             .call = fault->call, .what = fault->error, .first = nth, .last = nth});
@@ -96,17 +97,18 @@ static inline int sweep_call_pass(const struct sweep_scenario *sc,
     return -1;
 }
 
-/* True when every scenario stands the failure of each of its system calls. */
-static inline bool sweep_calls(const struct sweep_scenario *scenarios, size_t n)
+/* True when every scenario stands each of these faults at each of the calls it is about. */
+static inline bool sweep_faults(const struct sweep_scenario *scenarios, size_t n,
+                                const struct sweep_call_fault *faults, size_t n_faults)
 {
     bool ok = true;
     for (size_t i = 0; i < n; i++) {
         /* One that takes back the cancel by which its failed helpers end it would go on alone. */
         if (!sweep_wanted(&scenarios[i]) || scenarios[i].survives)
             continue;
-        for (size_t f = 0; f < sizeof sweep_call_faults / sizeof *sweep_call_faults; f++) {
+        for (size_t f = 0; f < n_faults; f++) {
             sweep_begin();
-            int calls = sweep_call_pass(&scenarios[i], &sweep_call_faults[f]);
+            int calls = sweep_call_pass(&scenarios[i], &faults[f]);
             if (getenv("SWEEP_VERBOSE"))
                 fprintf(stderr, "%s: %d\n", sweep_label, calls);
             ok = ok && calls >= 0;
@@ -117,8 +119,14 @@ static inline bool sweep_calls(const struct sweep_scenario *scenarios, size_t n)
     return ok;
 }
 
+static inline bool sweep_calls(const struct sweep_scenario *scenarios, size_t n)
+{
+    return sweep_faults(scenarios, n, sweep_call_faults,
+                        sizeof sweep_call_faults / sizeof *sweep_call_faults);
+}
+
 /* SWEEP_MAIN, and the system calls. */
-#define SWEEP_CALLS_MAIN(table)                                                                    \
+#define SWEEP_CALLS_TESTS(table)                                                                   \
     SWEEP_TESTS(table)                                                                             \
     static void disturbed_at_random(void)                                                          \
     {                                                                                              \
@@ -127,7 +135,13 @@ static inline bool sweep_calls(const struct sweep_scenario *scenarios, size_t n)
     static void every_system_call_may_fail(void)                                                   \
     {                                                                                              \
         CHECK(sweep_calls(table, n_scenarios));                                                    \
-    }                                                                                              \
-    CHECK_MAIN(SWEEP_TEST_LIST, TEST(disturbed_at_random), TEST(every_system_call_may_fail))
+    }
+
+#define SWEEP_CALLS_TEST_LIST                                                                      \
+    SWEEP_TEST_LIST, TEST(disturbed_at_random), TEST(every_system_call_may_fail)
+
+#define SWEEP_CALLS_MAIN(table)                                                                    \
+    SWEEP_CALLS_TESTS(table)                                                                       \
+    CHECK_MAIN(SWEEP_CALLS_TEST_LIST)
 
 #endif

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -34,12 +37,15 @@ enum shim_call {
     SHIM_EPOLL_WAIT,
     SHIM_EVENTFD,
     SHIM_STACK, /* mmap and madvise for task stacks */
+    SHIM_OPEN,  /* open, pipe2, and fcntl for a duplicate */
+    SHIM_FILE,  /* read, write, pread, pwrite, fsync and so on of regular files */
+    SHIM_CLONE, /* the start of a child process */
     SHIM_CALLS
 };
 
 static const char *const shim_call_names[SHIM_CALLS] = {
-    "recv",      "send",       "accept",  "connect", "socket", "epoll_create",
-    "epoll_ctl", "epoll_wait", "eventfd", "stack"};
+    "recv",       "send",    "accept", "connect", "socket", "epoll_create", "epoll_ctl",
+    "epoll_wait", "eventfd", "stack",  "open",    "file",   "clone"};
 
 #define SHIM_SHORT (-1) /* a transfer of half of it, or less */
 
@@ -129,6 +135,14 @@ static inline int shim_transfer(enum shim_call call, int fd, size_t *len)
     return flags >= 0 && (flags & O_NONBLOCK) ? shim_decide(call, fd, len) : 0;
 }
 
+static inline int shim_on_file(int fd, size_t *len)
+{
+    struct stat st;
+    if (atomic_load(&shim.n_rules) == 0 || syscall(SYS_fstat, fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return 0;
+    return shim_decide(SHIM_FILE, fd, len);
+}
+
 static inline long shim_fail(int error)
 {
     errno = error;
@@ -163,6 +177,8 @@ static inline size_t shim_total(const struct iovec *iov, int n)
 ssize_t read(int fd, void *buf, size_t len)
 {
     int error = shim_transfer(SHIM_RECV, fd, &len);
+    if (!error)
+        error = shim_on_file(fd, &len);
     return error ? shim_fail(error) : syscall(SYS_read, fd, buf, len);
 }
 
@@ -175,6 +191,8 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 ssize_t write(int fd, const void *buf, size_t len)
 {
     int error = shim_transfer(SHIM_SEND, fd, &len);
+    if (!error)
+        error = shim_on_file(fd, &len);
     return error ? shim_fail(error) : syscall(SYS_write, fd, buf, len);
 }
 
@@ -284,6 +302,82 @@ int madvise(void *addr, size_t len, int advice)
     enum { GUARD_INSTALL = 102 };
     int error = advice == GUARD_INSTALL ? shim_decide(SHIM_STACK, -1, NULL) : 0;
     return (int)(error ? shim_fail(error) : syscall(SYS_madvise, addr, len, advice));
+}
+
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+    size_t all = 1;
+    int error = shim_transfer(SHIM_RECV, fd, &all); /* not cut: a datagram comes whole */
+    return error ? shim_fail(error) : syscall(SYS_recvmsg, fd, msg, flags);
+}
+
+ssize_t pread(int fd, void *buf, size_t len, off_t offset)
+{
+    int error = shim_on_file(fd, &len);
+    return error ? shim_fail(error) : syscall(SYS_pread64, fd, buf, len, offset);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+    int error = shim_on_file(fd, &len);
+    return error ? shim_fail(error) : syscall(SYS_pwrite64, fd, buf, len, offset);
+}
+
+int fsync(int fd)
+{
+    int error = shim_on_file(fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_fsync, fd));
+}
+
+int fdatasync(int fd)
+{
+    int error = shim_on_file(fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_fdatasync, fd));
+}
+
+int ftruncate(int fd, off_t size)
+{
+    int error = shim_on_file(fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_ftruncate, fd, size));
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    int error = shim_decide(SHIM_OPEN, -1, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+}
+
+int pipe2(int fds[2], int flags)
+{
+    int error = shim_decide(SHIM_OPEN, -1, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_pipe2, fds, flags));
+}
+
+int fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    long arg = va_arg(args, long);
+    va_end(args);
+    int error = command == F_DUPFD_CLOEXEC ? shim_decide(SHIM_OPEN, -1, NULL) : 0;
+    return (int)(error ? shim_fail(error) : syscall(SYS_fcntl, fd, command, arg));
+}
+
+/* libc's own, under a name of its own. */
+int __clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
+
+int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
+{
+    va_list args;
+    va_start(args, arg);
+    int *parent_tid = va_arg(args, int *);
+    va_end(args);
+    int error = shim_decide(SHIM_CLONE, -1, NULL);
+    return (int)(error ? shim_fail(error) : __clone(fn, stack, flags, arg, parent_tid));
 }
 
 #endif

@@ -194,6 +194,7 @@ static const struct bki_wait_kind team_kind = {.what = "loops", .describe = desc
 static int wait_for_team(struct team *team)
 {
     bool cancelled = false;
+    struct bki_cancel_told told = bki_cancel_told_save();
     while (team->n_running > 0) {
         if (team->called_off)
             bki_park_hard(&team_kind, team);
@@ -202,6 +203,8 @@ static int wait_for_team(struct team *team)
             call_off(team);
         }
     }
+    if (!cancelled)
+        bki_cancel_told_restore(told); /* one that came with the end shows at the next call */
     return cancelled && team->result == 0 ? -ECANCELED : team->result;
 }
 

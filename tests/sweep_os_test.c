@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT
+ * Sweeps over the rest of the operating system: descriptors, datagrams, files, child processes,
+ * executors, several loops; and over their system calls. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "tests/sweep_calls.h"
+
+/* ---- Descriptors ---- */
+
+struct ends {
+    int near, far;
+    bk_datagram *datagram;
+    int n_sent, n_got, n_filled;
+};
+
+static int open_pair(struct ends *e, int type)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    e->near = fds[0];
+    e->far = fds[1];
+    return 0;
+}
+
+static int open_ends(void *ctx)
+{
+    return open_pair(ctx, SOCK_STREAM);
+}
+
+static void close_ends(void *ctx)
+{
+    struct ends *e = ctx;
+    bk_datagram_close(&e->datagram, 0);
+    if (e->near > 0)
+        close(e->near);
+    if (e->far > 0)
+        close(e->far);
+}
+
+static int write_slowly(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = 0;
+    for (int i = 0; r == 0 && i < 4; i++) {
+        r = bk_yield();
+        if (r == 0 && i % 2 && syscall(SYS_write, e->far, "x", 1) == 1)
+            e->n_sent++;
+    }
+    return r;
+}
+
+/* Waits for two bytes, and for room, which there is. */
+static int wait_for_bytes(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = 0;
+    while (r >= 0 && e->n_got < 2) {
+        char buf[4];
+        r = bk_fd_wait(e->near, BK_READABLE, bk_forever());
+        ssize_t n = r > 0 ? syscall(SYS_read, e->near, buf, sizeof buf) : 0;
+        e->n_got += n > 0 ? (int)n : 0;
+    }
+    if (r > 0)
+        r = bk_fd_wait(e->near, BK_READABLE | BK_WRITABLE, bk_seconds(1));
+    return r < 0 ? r : 0;
+}
+
+static void no_byte_is_lost(void *ctx, int result)
+{
+    struct ends *e = ctx;
+    char buf[16];
+    (void)result;
+    long left = syscall(SYS_read, e->near, buf, sizeof buf);
+    if (e->n_got + (left > 0 ? left : 0) != e->n_sent)
+        sweep_lost("%d bytes sent, %d got, %ld left", e->n_sent, e->n_got, left);
+    if (bk_fd_wait(e->near, BK_WRITABLE, bk_ms(0)) != BK_WRITABLE && !sweep_excused())
+        sweep_lost("the descriptor cannot be waited for any more");
+}
+
+/* ---- Datagrams ---- */
+
+static int open_datagrams(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = open_pair(e, SOCK_DGRAM);
+    if (r == 0)
+        r = bk_datagram_from_fd(&e->datagram, e->near, NULL);
+    if (r == 0)
+        e->near = 0;
+    return r;
+}
+
+static int open_full(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = open_datagrams(ctx);
+    while (r == 0 && syscall(SYS_write, bk_datagram_fd(e->datagram), "f", 1) == 1)
+        e->n_filled++;
+    return r;
+}
+
+static int send_datagrams(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = 0;
+    for (int i = 0; r == 0 && i < 3; i++) {
+        r = bk_yield();
+        if (r == 0 && syscall(SYS_write, e->far, "abc", 3) == 3)
+            e->n_sent++;
+    }
+    return r;
+}
+
+static int receive_datagrams(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = 1;
+    while (r == 1 && e->n_got < 3) {
+        bk_msg *msg = NULL;
+        r = bk_datagram_recv(e->datagram, &msg, NULL);
+        if ((r == 1) != (msg != NULL))
+            sweep_lost("bk_datagram_recv returns %d and %s", r, msg ? "a message" : "none");
+        e->n_got += r == 1;
+        bk_msg_free(&msg);
+    }
+    return r < 0 ? r : 0;
+}
+
+static void no_datagram_is_lost(void *ctx, int result)
+{
+    struct ends *e = ctx;
+    char buf[8];
+    int left = 0;
+    while (syscall(SYS_read, bk_datagram_fd(e->datagram), buf, sizeof buf) == 3)
+        left++;
+    if (e->n_got + left != e->n_sent && !sweep_excused())
+        sweep_lost("%d datagrams sent, %d got, %d left (%d)", e->n_sent, e->n_got, left, result);
+}
+
+static int send_numbers(void *ctx)
+{
+    struct ends *e = ctx;
+    int r = 0;
+    while (r == 0 && e->n_sent < 3) {
+        char number = (char)('0' + e->n_sent);
+        r = bk_datagram_send(e->datagram, &number, 1);
+        e->n_sent += r == 0;
+    }
+    return r;
+}
+
+static int take_out(struct ends *e, int most)
+{
+    char c;
+    int n = 0;
+    while (n < most && syscall(SYS_read, e->far, &c, 1) == 1) {
+        n++;
+        if (c == 'f')
+            e->n_filled--;
+        else if (c != '0' + e->n_got++)
+            sweep_lost("datagram %d says '%c'", e->n_got - 1, c);
+    }
+    return n;
+}
+
+static int make_room(void *ctx)
+{
+    int r = 0;
+    for (int i = 0; r == 0 && i < 4; i++) {
+        r = bk_yield();
+        take_out(ctx, 1);
+    }
+    while (r == 0 && take_out(ctx, 100) > 0)
+        r = bk_yield();
+    return r;
+}
+
+static void what_was_sent_arrives(void *ctx, int result)
+{
+    struct ends *e = ctx;
+    (void)result;
+    take_out(e, 1000);
+    if (e->n_got != e->n_sent || e->n_filled != 0)
+        sweep_lost("%d sent, %d arrived, %d of the filling left", e->n_sent, e->n_got,
+                   e->n_filled);
+}
+
+/* ---- Files ---- */
+
+struct paper {
+    char path[64];
+    int n_written;
+    bool opened;
+};
+
+static int open_paper(void *ctx)
+{
+    struct paper *p = ctx;
+    snprintf(p->path, sizeof p->path, "/tmp/beck-sweep-%d", (int)getpid());
+    unlink(p->path);
+    return 0;
+}
+
+static void close_paper(void *ctx)
+{
+    unlink(((struct paper *)ctx)->path);
+}
+
+static int write_and_read_back(struct paper *p, bk_file *f)
+{
+    char buf[8];
+    bk_span line;
+    int r = 0;
+    while (r == 0 && p->n_written < 3) {
+        r = bk_file_write(f, "line\n", 5);
+        p->n_written += r == 0;
+    }
+    if (r == 0)
+        r = bk_file_sync(f, true);
+    if (r == 0)
+        r = (int)bk_file_pread(f, buf, 4, 5);
+    if (r == 4 && memcmp(buf, "line", 4) != 0)
+        sweep_lost("what was written is not there");
+    if (r == 4)
+        r = (int)bk_file_seek(f, 10, SEEK_SET);
+    if (r == 10)
+        r = bk_file_read_line(f, &line);
+    return r < 0 ? r : 0;
+}
+
+static int use_a_file(void *ctx)
+{
+    struct paper *p = ctx;
+    bk_file *f = NULL;
+    int r = bk_file_open(&f, p->path, O_RDWR | O_CREAT | O_TRUNC, NULL);
+    p->opened = r == 0;
+    if (r == 0)
+        r = write_and_read_back(p, f);
+    return bk_file_close(&f, r);
+}
+
+static void the_file_has_what_was_written(void *ctx, int result)
+{
+    struct paper *p = ctx;
+    struct stat st = {0};
+    bool there = stat(p->path, &st) == 0;
+    if (p->opened && !there)
+        sweep_lost("the file was opened, and is not there");
+    /* One that was cut short may have been written; the call says that it failed. */
+    long most = p->n_written * 5 + (result < 0 ? 5 : 0);
+    if (st.st_size < p->n_written * 5 || st.st_size > most)
+        sweep_lost("%d lines written, %ld bytes there", p->n_written, (long)st.st_size);
+}
+
+static int save_a_file(void *ctx)
+{
+    struct paper *p = ctx;
+    bk_msg *msg = NULL;
+    int r = bk_file_save(p->path, "saved", 5, &(bk_file_save_opts){.no_sync = true});
+    p->opened = r == 0;
+    if (r == 0)
+        r = bk_file_load(p->path, 100, &msg);
+    if (r == 0 && bk_msg_len(msg) != 5)
+        sweep_lost("loaded %zu bytes", bk_msg_len(msg));
+    bk_msg_free(&msg);
+    return r;
+}
+
+static void the_file_is_whole_or_not_there(void *ctx, int result)
+{
+    struct paper *p = ctx;
+    struct stat st = {0};
+    (void)result;
+    if (stat(p->path, &st) == 0 ? st.st_size != 5 : p->opened)
+        sweep_lost("%ld bytes are there", (long)st.st_size);
+}
+
+/* ---- Child processes ---- */
+
+static void no_child_is_left(void *ctx, int result)
+{
+    siginfo_t info;
+    (void)ctx;
+    (void)result;
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+        sweep_lost("a child is left");
+}
+
+static int run_a_child(void *ctx)
+{
+    bk_process *p = NULL;
+    int code = -1;
+    (void)ctx;
+    const char *argv[] = {"/bin/true", NULL};
+    int r = bk_process_exec(&p, argv, NULL);
+    if (r == 0)
+        r = bk_process_wait(p, &code);
+    if (r == 0 && code != 0)
+        sweep_lost("its code is %d", code);
+    return bk_process_close(&p, r);
+}
+
+static int close_a_child(void *ctx)
+{
+    bk_process *p = NULL;
+    (void)ctx;
+    const char *argv[] = {"/bin/cat", NULL};
+    int r = bk_process_exec(&p, argv, &(bk_process_opts){.in = BK_PIPE, .out = BK_PIPE});
+    if (r == 0)
+        r = bk_stream_write(bk_process_in(p), "abc", 3);
+    return bk_process_close(&p, r);
+}
+
+static int talk_to_a_child(void *ctx)
+{
+    bk_process *p = NULL;
+    bk_msg *out = NULL, *err = NULL;
+    (void)ctx;
+    const char *argv[] = {"/bin/cat", NULL};
+    int r = bk_process_exec(
+        &p, argv, &(bk_process_opts){.in = BK_PIPE, .out = BK_PIPE, .err = BK_PIPE});
+    static char text[100000];
+    if (r == 0)
+        r = bk_process_communicate(p, bk_span_of(text, sizeof text), &out, &err, NULL);
+    /* A write that fails looks like a child that does not read. */
+    bool all = r != 0 || (bk_msg_len(out) == sizeof text && bk_msg_len(err) == 0);
+    if (!all && !sweep_excused())
+        sweep_lost("it said %zu and %zu bytes", bk_msg_len(out), bk_msg_len(err));
+    bk_msg_free(&out);
+    bk_msg_free(&err);
+    return bk_process_close(&p, r);
+}
+
+static int use_a_pipe(void *ctx)
+{
+    bk_stream *reader = NULL, *writer = NULL;
+    char buf[4];
+    (void)ctx;
+    int r = bk_pipe_open(&reader, &writer, NULL);
+    if (r == 0)
+        r = bk_stream_write(writer, "abcd", 4);
+    if (r == 0)
+        r = bk_stream_read_exactly(reader, buf, 4);
+    bk_stream_close(&writer, r);
+    return bk_stream_close(&reader, r);
+}
+
+/* ---- Executors and loops ---- */
+
+struct team {
+    bk_executor *executor;
+    sem_t go;
+    atomic_int n_calls, n_items;
+};
+
+static int open_team(void *ctx)
+{
+    struct team *t = ctx;
+    sem_init(&t->go, 0, 0);
+    return bk_executor_new(&t->executor, &(bk_executor_opts){.max_threads = 1});
+}
+
+static void close_team(void *ctx)
+{
+    struct team *t = ctx;
+    sem_post(&t->go);
+    if (t->executor)
+        bk_executor_shutdown(t->executor, bk_forever());
+    bk_executor_free(&t->executor);
+    sem_destroy(&t->go);
+}
+
+static int wait_to_go(void *ctx)
+{
+    struct team *t = ctx;
+    atomic_fetch_add(&t->n_calls, 1);
+    while (sem_wait(&t->go) < 0)
+        ;
+    return 0;
+}
+
+static int keep_busy(void *ctx)
+{
+    struct team *t = ctx;
+    return bk_to_thread(wait_to_go, t, &(bk_to_thread_opts){.executor = t->executor});
+}
+
+static int let_go(void *ctx)
+{
+    struct team *t = ctx;
+    int r = 0;
+    for (int i = 0; r == 0 && i < 4; i++)
+        r = bk_yield();
+    sem_post(&t->go);
+    return r;
+}
+
+static int shut_down(void *ctx)
+{
+    struct team *t = ctx;
+    int r = bk_yield();
+    return r < 0 ? r : bk_executor_shutdown(t->executor, bk_forever());
+}
+
+static int count_item(void *ctx)
+{
+    struct team *t = *(struct team **)ctx;
+    atomic_fetch_add(&t->n_items, 1);
+    return 0;
+}
+
+static int map_items(void *ctx)
+{
+    struct team *t = ctx;
+    struct team *items[8];
+    for (int i = 0; i < 8; i++)
+        items[i] = t;
+    return bk_executor_map(t->executor, count_item, items, 8, sizeof items[0]);
+}
+
+static void items_are_done_once(void *ctx, int result)
+{
+    struct team *t = ctx;
+    int n = atomic_load(&t->n_items);
+    if (n > 8 || (result == 0 && n != 8))
+        sweep_lost("%d items of 8, and the map returned %d", n, result);
+}
+
+static int yield_in_loop(void *ctx, unsigned index)
+{
+    struct team *t = ctx;
+    (void)index;
+    atomic_fetch_add(&t->n_items, 1);
+    int r = bk_yield();
+    atomic_fetch_sub(&t->n_items, 1);
+    return r;
+}
+
+static int run_loops(void *ctx)
+{
+    bk_loops_opts opts = {.run = {.clock = BK_CLOCK_VIRTUAL, .on_error = sweep_report}};
+    return bk_loops_run(2, yield_in_loop, ctx, &opts);
+}
+
+static void no_loop_is_left(void *ctx, int result)
+{
+    struct team *t = ctx;
+    (void)result;
+    if (atomic_load(&t->n_items) != 0)
+        sweep_lost("%d loops are in their tasks", atomic_load(&t->n_items));
+}
+
+#define ENDS .state_size = sizeof(struct ends), .close = close_ends
+#define PAPER .state_size = sizeof(struct paper), .open = open_paper, .close = close_paper
+#define TEAM .state_size = sizeof(struct team), .open = open_team, .close = close_team
+
+static const struct sweep_scenario scenarios[] = {
+    {.name = "descriptor", ENDS, .open = open_ends, .subject = wait_for_bytes,
+     .helpers = {write_slowly}, .helpers_finish = true, .check = no_byte_is_lost},
+    {.name = "datagrams received", ENDS, .open = open_datagrams, .subject = receive_datagrams,
+     .helpers = {send_datagrams}, .helpers_finish = true, .check = no_datagram_is_lost},
+    {.name = "datagrams sent", ENDS, .open = open_full, .subject = send_numbers,
+     .helpers = {make_room}, .check = what_was_sent_arrives},
+    {.name = "file", PAPER, .subject = use_a_file, .check = the_file_has_what_was_written},
+    {.name = "whole file", PAPER, .subject = save_a_file, .check = the_file_is_whole_or_not_there},
+    {.name = "child", .subject = run_a_child, .check = no_child_is_left},
+    {.name = "child, closed", .subject = close_a_child, .check = no_child_is_left},
+    {.name = "child, talked to", .subject = talk_to_a_child, .check = no_child_is_left},
+    {.name = "pipe", .subject = use_a_pipe},
+    {.name = "executor, shut down", TEAM, .subject = shut_down, .helpers = {keep_busy, let_go}},
+    {.name = "executor, map", TEAM, .subject = map_items, .check = items_are_done_once},
+    {.name = "loops", TEAM, .subject = run_loops, .check = no_loop_is_left},
+};
+
+SWEEP_CALLS_TESTS(scenarios)
+
+static const struct sweep_call_fault os_faults[] = {
+    {SHIM_OPEN, EMFILE, false}, {SHIM_OPEN, ENFILE, false}, {SHIM_FILE, EIO, false},
+    {SHIM_FILE, ENOSPC, false}, {SHIM_FILE, EINTR, true},   {SHIM_FILE, SHIM_SHORT, true},
+    {SHIM_CLONE, EAGAIN, false}, {SHIM_CLONE, ENOMEM, false},
+};
+
+static void every_call_on_files_and_processes_may_fail(void)
+{
+    CHECK(sweep_faults(scenarios, n_scenarios, os_faults, sizeof os_faults / sizeof *os_faults));
+}
+
+CHECK_MAIN(SWEEP_CALLS_TEST_LIST, TEST(every_call_on_files_and_processes_may_fail))
