@@ -4,15 +4,13 @@
 WebSocket against ws_chat; and it opens the pages that the examples serve themselves."""
 # limit 180
 
-import http.server
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 
-from ws_programs import BUILD, Checks, skip
+from chromium_page import dump_dom, find_browser, verdict_of
+from ws_programs import BUILD, Checks
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>all</title><pre id="verdict">no verdict</pre>
 <script>
@@ -61,29 +59,6 @@ Promise.all([fetches(), events(), chat()])
 """
 
 
-class Pages(http.server.BaseHTTPRequestHandler):
-    """The page; and an image that is not there before the page has said that it is done, so that
-    the browser does not take the document for loaded earlier."""
-
-    done = threading.Event()
-    page = b""
-
-    def do_GET(self):
-        if self.path == "/hold":
-            self.done.wait(100)
-        elif self.path == "/done":
-            self.done.set()
-        body = self.page if self.path == "/" else b""
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 class Example:
     """An example server: .url, and a check that Ctrl-C ends it in order."""
 
@@ -102,37 +77,19 @@ class Example:
         self.process.stdout.close()
 
 
-def dump_dom(browser, url, profile, *more):
-    run = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run", *more,
-         f"--user-data-dir={profile}", "--dump-dom", url],
-        capture_output=True, text=True, timeout=160)
-    return run.stdout
-
-
-def check_all(browser, folder):
+def check_all(folder):
     with Example("http_echo") as echo, Example("sse_clock") as clock, Example("ws_chat") as chat:
         page = PAGE.replace("ECHO", echo.url).replace("CLOCK", clock.url)
-        Pages.page = page.replace("CHAT", chat.url).encode()
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as web:
-            threading.Thread(target=web.serve_forever, daemon=True).start()
-            # The servers say nothing of CORS; what is tested is HTTP.
-            dom = dump_dom(browser, f"http://127.0.0.1:{web.server_port}/", folder,
-                           "--disable-web-security")
-            web.shutdown()
-        found = re.search(r'<pre id="verdict">(.*?)</pre>', dom)
-        said = found.group(1) if found else dom
+        # The servers say nothing of CORS; what is tested is HTTP.
+        said = verdict_of(page.replace("CHAT", chat.url), folder, "--disable-web-security")
         print(said)
         checks.check("fetch, EventSource, WebSocket", said.startswith("GOOD "), said)
-        dom = dump_dom(browser, chat.url, folder)
-        checks.check("the page of ws_chat", "say something" in dom, dom)
+        document, _ = dump_dom(chat.url, folder)
+        checks.check("the page of ws_chat", "say something" in document, document)
 
 
-browser = shutil.which("chromium") or shutil.which("chromium-browser")
-if not browser:
-    skip("chromium is not installed")
+find_browser()
 checks = Checks()
 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-    check_all(browser, folder)
+    check_all(folder)
 checks.end()

@@ -4,14 +4,10 @@
 document."""
 # limit 180
 
-import http.server
-import re
-import shutil
-import subprocess
 import tempfile
-import threading
 
-from ws_programs import Checks, EchoServer, skip
+from chromium_page import find_browser, verdict_of
+from ws_programs import Checks, EchoServer
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>echo</title><pre id="verdict">no verdict</pre>
 <script>
@@ -58,50 +54,10 @@ talk().then((text) => { verdict.textContent = 'GOOD ' + text; },
 """
 
 
-class Pages(http.server.BaseHTTPRequestHandler):
-    """The page; and an image that is not there before the page has said that it is done, so that
-    the browser does not take the document for loaded earlier."""
-
-    done = threading.Event()
-    page = b""
-
-    def do_GET(self):
-        if self.path == "/hold":
-            self.done.wait(60)
-        elif self.path == "/done":
-            self.done.set()
-        body = self.page if self.path == "/" else b""
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-def dump_dom(browser, url, profile):
-    return subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu",
-         "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--no-first-run",
-         f"--user-data-dir={profile}", "--dump-dom", url],
-        capture_output=True, text=True, timeout=150)
-
-
-browser = shutil.which("chromium") or shutil.which("chromium-browser")
-if not browser:
-    skip("chromium is not installed")
+find_browser()
 checks = Checks()
 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, EchoServer() as echo:
-    Pages.page = PAGE.replace("URL", echo.url).encode()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        run = dump_dom(browser, f"http://127.0.0.1:{web.server_port}/", folder)
-        web.shutdown()
-    found = re.search(r'<pre id="verdict">(.*?)</pre>', run.stdout)
-    said = found.group(1) if found else run.stdout + run.stderr
+    said = verdict_of(PAGE.replace("URL", echo.url), folder)
     print(said)
     checks.check("chromium", said.startswith("GOOD "), said)
 checks.end()
