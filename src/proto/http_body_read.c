@@ -27,6 +27,7 @@ static int read_trailers(struct bki_http_reader *reader)
     struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
     struct bki_http_head head;
     bki_http_init(&head, BKI_HTTP_TRAILERS, fields, BKI_HTTP_MAX_FIELDS, NULL);
+    head.folds = reader->decoder.response;
     int r = bki_http_read_head(reader->stream, &head);
     if (r == 0)
         return -BK_EINCOMPLETE;

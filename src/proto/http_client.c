@@ -206,12 +206,14 @@ static int exchange_all(struct bk_http_call *call, struct bki_http_request *requ
 
 /* ---- The public calls ---- */
 
-static int timed_out(const struct bk_http_call *call, int r)
+/* What ran into a time limit of its own, such as a TLS handshake, has said so. */
+static int end_limit(const struct bk_http_call *call, bk_timeout **limit, int r)
 {
-    if (r == -ETIMEDOUT)
-        bk_fail(r, "%s: no answer within %lld ms", call->target.shown ? call->target.shown : "",
+    int end = bk_timeout_close(limit, r);
+    if (end == -ETIMEDOUT && r == -ECANCELED)
+        bk_fail(end, "%s: no answer within %lld ms", call->target.shown ? call->target.shown : "",
                 (long long)(call->timeout.ns / 1000000));
-    return r;
+    return end;
 }
 
 static struct bki_http_request request_of(const bk_http_opts *opts, bk_span body)
@@ -238,7 +240,7 @@ int bk_http_request(bk_http_call **out, bk_http_client *client, const char *meth
     call->expect = call->expect && body.len > 0;
     r = bk_timeout_open(&limit, call->timeout);
     if (r == 0)
-        r = timed_out(call, bk_timeout_close(&limit, exchange_all(call, &request)));
+        r = end_limit(call, &limit, exchange_all(call, &request));
     if (r < 0)
         return bk_http_call_close(&call, r);
     *out = call;
@@ -271,7 +273,7 @@ int bk_http_open(bk_http_call **out, bk_http_client *client, const char *method,
         r = bki_http_begin(call, &request, !is_idempotent(method));
         if (r == 0 && call->expect)
             r = bki_http_wait_for_continue(call, &stale);
-        r = timed_out(call, bk_timeout_close(&limit, r));
+        r = end_limit(call, &limit, r);
     }
     if (r < 0)
         return bk_http_call_close(&call, r);
@@ -291,5 +293,5 @@ int bk_http_call_finish(bk_http_call *call)
     r = bki_http_end_body(call);
     if (r == 0)
         r = bki_http_receive_head(call, &stale);
-    return timed_out(call, bk_timeout_close(&limit, r));
+    return end_limit(call, &limit, r);
 }

@@ -377,6 +377,36 @@ LOOP_TEST(no_answer_within_30_s)
     script_close(&script);
 }
 
+/* A time limit within has the word: the one for TLS handshakes. */
+LOOP_TEST(no_handshake_within_10_s)
+{
+    bk_listener *listener = NULL;
+    bk_http_call *call = NULL;
+    char url[100];
+    CHECK_EQ(bk_listen(&listener, "127.0.0.1:0", NULL), 0);
+    snprintf(url, sizeof url, "https://%s/", bk_listener_address(listener));
+    CHECK_EQ(bk_http_get(&call, NULL, url, NULL), -ETIMEDOUT);
+    CHECK(strstr(bk_errmsg(), "no handshake within 10000 ms"));
+    bk_listener_close(&listener, 0);
+}
+
+LOOP_TEST(folds_of_a_head_and_of_trailers_are_blanks)
+{
+    struct script script = {.answers = {CLOSE
+                                        "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nTransfer-Encoding:"
+                                        "\r\n chunked\r\n\r\n2\r\nhi\r\n0\r\nT: u\r\n\tv\r\n\r\n"}};
+    bk_http_call *call = NULL;
+    char text[100];
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(bk_http_get(&call, NULL, script_url(&script, "/"), NULL), 0);
+    CHECK_STR(bk_http_headers_get(bk_http_call_headers(call), "A"), "b   c");
+    CHECK_EQ(bk_http_call_read(call, text, sizeof text), 2);
+    CHECK_EQ(bk_http_call_read(call, text, sizeof text), 0);
+    CHECK_STR(bk_http_headers_get(bk_http_call_trailers(call), "T"), "u  \tv");
+    bk_http_call_close(&call, 0);
+    script_close(&script);
+}
+
 CHECK_MAIN(TEST(a_get_as_it_is_sent_and_answered), TEST(a_post_with_its_body),
            TEST(headers_of_the_callers), TEST(authorization), TEST(bodies_end_as_the_head_says),
            TEST(a_head_has_no_body), TEST(a_body_cut_short_is_incomplete),
@@ -385,4 +415,5 @@ CHECK_MAIN(TEST(a_get_as_it_is_sent_and_answered), TEST(a_post_with_its_body),
            TEST(check_tells_of_a_status_that_is_no_success), TEST(codings_are_undone_in_turn),
            TEST(compression_is_undone), TEST(a_body_over_its_limit),
            TEST(a_bomb_stops_at_the_default_limit_of_16_mib), TEST(a_body_that_stalls),
-           TEST(no_answer_within_30_s))
+           TEST(no_answer_within_30_s), TEST(no_handshake_within_10_s),
+           TEST(folds_of_a_head_and_of_trailers_are_blanks))

@@ -49,6 +49,7 @@ void bki_http_init(struct bki_http_head *h, enum bki_http_kind kind, struct bki_
         .max_block = limit_of(limits ? limits->max_block : 0, BKI_HTTP_MAX_BLOCK),
         .content_length = -1,
         .in_fields = kind == BKI_HTTP_TRAILERS,
+        .folds = kind == BKI_HTTP_RESPONSE,
     };
 }
 
@@ -373,7 +374,7 @@ static int find_line(struct bki_http_head *h, const char *buf, size_t stop, size
 {
     int r;
     while ((r = find_line_end(h, buf, stop, end, next)) == 1) {
-        if (h->kind != BKI_HTTP_RESPONSE || !h->in_fields || *end == h->line)
+        if (!h->folds || !h->in_fields || *end == h->line)
             return 1;
         if (*next == stop)
             return 0; /* what follows tells */

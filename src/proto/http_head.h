@@ -108,12 +108,13 @@ struct bki_http_head {
     bool chunked;           /* and its last coding is chunked */
     bool other_coding;      /* and there are codings besides chunked */
     bool has_host;
-    bool folded; /* responses: line ends and blanks stand in a value for one blank each */
+    bool folded; /* line ends and blanks stand in a value for one blank each */
 
     /* Why it was refused. */
     enum bki_http_error error;
     size_t error_at; /* offset of the line at fault */
 
+    bool folds;    /* set for responses, set it for their trailers: a field may be folded */
     bool unframed; /* set it after bki_http_init: what follows the head is no body */
 
     /* How far it came. */
