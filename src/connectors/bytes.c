@@ -10,6 +10,7 @@
 #include <beck/thread.h>
 
 #include "base/error_slot.h"
+#include "net/file.h"
 
 /* Pipes, sockets and terminals can be waited for. */
 static bool can_be_waited_for(int fd)
@@ -68,6 +69,7 @@ static int open_file(void *ctx)
                    ? bki_fail_errno(EISDIR, "cannot open '%s'", o->path)
                    : bk_fail(-EINVAL, "'%s' is not a file; a pipe goes through '-'", o->path);
     }
+    fcntl(fd, F_SETFL, o->flags & O_APPEND); /* O_NONBLOCK was for the open alone */
     return fd;
 }
 
@@ -79,76 +81,64 @@ int bki_bytes_open(struct bki_bytes *bytes, const char *path, int flags, unsigne
     return fd < 0 ? fd : bki_bytes_from_fd(bytes, fd);
 }
 
-/* ---- Reading and writing on a thread ---- */
+/* ---- Transfers ---- */
 
-struct transfer {
-    int fd;
-    char *buf;
-    size_t len;
-    size_t done;
-};
-
-static int read_some(void *ctx)
+static int64_t run(const struct bki_bytes *bytes, enum bki_op_kind kind, const void *mem,
+                   size_t len)
 {
-    struct transfer *t = ctx;
-    ssize_t n;
-    do
-        n = read(t->fd, t->buf, t->len);
-    while (n < 0 && errno == EINTR);
-    t->done = n < 0 ? 0 : (size_t)n;
-    return n < 0 ? bki_fail_errno(errno, "read") : 0;
+    struct bki_op op = {.kind = kind};
+    op.file.number = bytes->fd;
+    op.file.mem = (void *)(uintptr_t)mem;
+    op.file.size = len;
+    op.file.offset = -1;
+    return bki_file_run(&op, "file");
 }
 
-static int write_all(void *ctx)
+static int told(int64_t r, const char *what)
 {
-    struct transfer *t = ctx;
-    while (t->done < t->len) {
-        ssize_t n = write(t->fd, t->buf + t->done, t->len - t->done);
-        if (n < 0 && errno != EINTR)
-            return bki_fail_errno(errno, "write");
-        t->done += n < 0 ? 0 : (size_t)n;
-    }
-    return 0;
+    return r == -ECANCELED ? (int)r : bki_fail_errno((int)r, "%s", what);
 }
 
 ssize_t bki_bytes_read(struct bki_bytes *bytes, void *buf, size_t len)
 {
     if (bytes->stream)
         return bk_stream_read(bytes->stream, buf, len);
-    struct transfer t = {.fd = bytes->fd, .buf = buf, .len = len};
-    int r = bk_to_thread(read_some, &t, NULL);
-    return r < 0 ? r : (ssize_t)t.done;
+    int64_t n = run(bytes, BKI_OP_READ, buf, len);
+    return n < 0 ? told(n, "read") : (ssize_t)n;
+}
+
+static int write_file(struct bki_bytes *bytes, const char *data, size_t len, size_t *done)
+{
+    while (*done < len) {
+        int64_t n = run(bytes, BKI_OP_WRITE, data + *done, len - *done);
+        if (n < 0)
+            return told(n, "write");
+        *done += (size_t)n;
+    }
+    return 0;
 }
 
 int bki_bytes_write(struct bki_bytes *bytes, const void *data, size_t len, size_t *done)
 {
     *done = 0;
-    if (bytes->stream) {
-        int r = bk_stream_write(bytes->stream, data, len);
-        if (r == 0)
-            r = bk_stream_flush(bytes->stream);
-        if (r == 0)
-            *done = len;
-        return r;
-    }
-    struct transfer t = {.fd = bytes->fd, .buf = (char *)data, .len = len};
-    int r = bk_to_thread(write_all, &t, NULL);
-    *done = t.done;
+    if (!bytes->stream)
+        return write_file(bytes, data, len, done);
+    int r = bk_stream_write(bytes->stream, data, len);
+    if (r == 0)
+        r = bk_stream_flush(bytes->stream);
+    if (r == 0)
+        *done = len;
     return r;
-}
-
-static int sync_file(void *ctx)
-{
-    struct bki_bytes *bytes = ctx;
-    /* A device that has nothing to sync says EINVAL. */
-    if (fdatasync(bytes->fd) < 0 && errno != EINVAL)
-        return bki_fail_errno(errno, "sync");
-    return 0;
 }
 
 int bki_bytes_sync(struct bki_bytes *bytes)
 {
-    return bytes->stream ? 0 : bk_to_thread(sync_file, bytes, NULL);
+    struct bki_op op = {.kind = BKI_OP_SYNC};
+    op.file.number = bytes->fd;
+    op.file.data_only = true;
+    int64_t r = bytes->stream ? 0 : bki_file_run(&op, "file");
+    /* A device that has nothing to sync says EINVAL. */
+    return r < 0 && r != -EINVAL ? told(r, "sync") : 0;
 }
 
 int bki_bytes_close(struct bki_bytes *bytes, int r)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Bytes from and to files, pipes and terminals, for connectors: through the loop where the kernel
- * can tell when a descriptor is ready, on a thread where it cannot (regular files, /dev/null). */
+ * can tell when a descriptor is ready, as the operations of files where it cannot (regular files,
+ * /dev/null). */
 #ifndef BECK_SRC_CONNECTORS_BYTES_H
 #define BECK_SRC_CONNECTORS_BYTES_H
 
@@ -8,7 +9,7 @@
 
 struct bki_bytes {
     int fd;            /* -1: not open, or the stream's */
-    bk_stream *stream; /* NULL: on a thread */
+    bk_stream *stream; /* NULL: a file */
 };
 
 #define BKI_BYTES_CLOSED                                                                           \

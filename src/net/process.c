@@ -66,16 +66,19 @@ static bool reap(struct bk_process *p)
 
 /* ---- Watching by its descriptor ---- */
 
+static int watch_by_thread(struct bk_process *p);
+
 /* Outside any task. */
 static void watch_done(struct bki_op *op)
 {
     struct bk_process *p = op->owner;
-    if (op->result == -ECANCELED)
+    if (op->result == -ECANCELED || reap(p))
         return;
-    /* Woken in vain it waits again; the descriptor was waited for before, so nothing can be
-     * missing for that. */
-    while (!reap(p) && p->loop->backend->start(p->loop, op) != 0)
-        ;
+    /* Woken in vain: it waits again, in another way if this one is out of order. */
+    if (p->loop->backend->start(p->loop, op) == 0 || watch_by_thread(p) == 0)
+        return;
+    report_lost(p);
+    has_ended(p, CODE_UNKNOWN);
 }
 
 static int watch_descriptor(struct bk_process *p, int pidfd)
@@ -148,8 +151,9 @@ static void stop_watching(struct bk_process *p)
         p->has_thread = false;
         loop->n_jobs--;
         bki_inbox_run(loop); /* it may have posted before */
-        return;
     }
+    if (p->pidfd.fd < 0)
+        return;
     loop->backend->cancel(loop, &p->watch);
     while (p->watch.in_flight)
         let_loop_work(loop, -1);

@@ -203,6 +203,9 @@ int bk_fd_wait(int fd, int events, bk_duration limit)
     r = check_owner(fd);
     if (r == 0)
         r = look(fd, events);
+    /* Whoever never has to wait must not keep the others waiting. */
+    if (r > 0 && --bki_loop->budget < 0)
+        bki_give_way(bki_loop);
     if (r != 0)
         return r;
     if (limit.ns <= 0)

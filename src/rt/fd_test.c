@@ -78,6 +78,30 @@ LOOP_TEST(P6_what_is_ready_is_told_at_once)
     close_ends(&e);
 }
 
+static int count_turns(void *ctx)
+{
+    int r = 0;
+    while (r == 0) {
+        ++*(int *)ctx;
+        r = bk_yield();
+    }
+    return r;
+}
+
+LOOP_TEST(P6_who_never_waits_gives_way_all_the_same)
+{
+    struct ends e;
+    int n_turns = 0;
+    CHECK_EQ(open_ends(&e), 0);
+    bk_task *t = start(count_turns, &n_turns);
+    for (int i = 0; i < 1000; i++)
+        CHECK_EQ(bk_fd_wait(e.near, BK_WRITABLE, bk_forever()), BK_WRITABLE);
+    CHECK(n_turns > 1);
+    bk_task_cancel(t);
+    CHECK_EQ(finish(&t), -ECANCELED);
+    close_ends(&e);
+}
+
 LOOP_TEST(P6_a_file_never_blocks)
 {
     int fd = memfd_create("file", MFD_CLOEXEC);
@@ -326,9 +350,9 @@ LOOP_TEST(P6_wrong_calls_are_told)
     CHECK_EQ(bk_fd_wait(1000, BK_READABLE, bk_forever()), -EBADF);
 }
 
-CHECK_MAIN(TEST(P6_what_is_ready_is_told_at_once), TEST(P6_a_file_never_blocks),
-           TEST(P6_a_wait_ends_when_something_comes), TEST(P6_the_end_and_an_error_are_ready_too),
-           TEST(P6_waits_again_and_again),
+CHECK_MAIN(TEST(P6_what_is_ready_is_told_at_once), TEST(P6_who_never_waits_gives_way_all_the_same),
+           TEST(P6_a_file_never_blocks), TEST(P6_a_wait_ends_when_something_comes),
+           TEST(P6_the_end_and_an_error_are_ready_too), TEST(P6_waits_again_and_again),
            TEST(C019_P6_reader_and_writer_of_one_descriptor_are_independent),
            TEST(P6_one_task_for_each_direction), TEST(P6_a_limit_ends_the_wait),
            TEST(C017_a_wait_cancelled_by_another_of_its_batch_tells_nothing),
