@@ -18,7 +18,7 @@ static const char usage[] =
 static int echo(void *ctx, bk_stream **stream)
 {
     (void)ctx;
-    char buffer[16 * 1024];
+    char buffer[2 * 1024]; /* with the task and its calls within one page of the stack */
     ssize_t n;
     while ((n = bk_stream_read(*stream, buffer, sizeof buffer)) > 0) {
         int r = bk_stream_write(*stream, buffer, (size_t)n);

@@ -49,16 +49,8 @@ static void rest_advance(struct rest *rest, size_t n)
 
 /* One operation straight from the caller's memory; the out-buffers are empty.  The count, or an
  * error (-EAGAIN with nowait). */
-static int64_t send_direct(struct bk_stream *s, const struct rest *rest, bool nowait)
+static int64_t send_op(struct bk_stream *s, const struct iovec *iov, int n, bool nowait)
 {
-    struct iovec iov[MAX_IOV];
-    size_t at = rest->at;
-    int n = 0;
-    for (size_t i = 0; i < rest->n && n < MAX_IOV; i++, at = 0) {
-        iov[n].iov_base = (void *)(uintptr_t)(rest->pieces[i].data + at);
-        iov[n].iov_len = rest->pieces[i].len - at;
-        n += iov[n].iov_len > 0;
-    }
     struct bki_op op;
     op.kind = BKI_OP_SEND;
     op.fd = &s->fd;
@@ -69,6 +61,19 @@ static int64_t send_direct(struct bk_stream *s, const struct rest *rest, bool no
         return bki_op_run(&op, &bki_wait_write, s);
     int r = s->loop->backend->start(s->loop, &op);
     return r < 0 ? r : op.result;
+}
+
+static int64_t send_direct(struct bk_stream *s, const struct rest *rest, bool nowait)
+{
+    struct iovec iov[MAX_IOV];
+    size_t at = rest->at;
+    int n = 0;
+    for (size_t i = 0; i < rest->n && n < MAX_IOV; i++, at = 0) {
+        iov[n].iov_base = (void *)(uintptr_t)(rest->pieces[i].data + at);
+        iov[n].iov_len = rest->pieces[i].len - at;
+        n += iov[n].iov_len > 0;
+    }
+    return send_op(s, iov, n, nowait);
 }
 
 static int append_all(struct bk_stream *s, struct rest *rest)
@@ -93,12 +98,9 @@ static bool fits(const struct bk_stream *s, size_t len)
     return s->pushing || (unsent <= s->write_buffer && len <= s->write_buffer - unsent);
 }
 
-/* Part of the rest goes straight to the kernel; it waits for that when the rest does not fit. */
-static int send_some(struct bk_stream *s, struct rest *rest)
+/* What an operation's result means for the rest. */
+static int sent(struct bk_stream *s, struct rest *rest, int64_t n)
 {
-    int64_t n = send_direct(s, rest, true);
-    if (n == -EAGAIN && !fits(s, rest->left))
-        n = send_direct(s, rest, false);
     if (n > 0)
         rest_advance(rest, (size_t)n);
     if (n >= 0 || n == -EAGAIN)
@@ -107,6 +109,15 @@ static int send_some(struct bk_stream *s, struct rest *rest)
         return (int)n;
     bki_stream_fail_write(s, (int)n);
     return bki_stream_write_failed(s);
+}
+
+/* Part of the rest goes straight to the kernel; it waits for that when the rest does not fit. */
+static int send_some(struct bk_stream *s, struct rest *rest)
+{
+    int64_t n = send_direct(s, rest, true);
+    if (n == -EAGAIN && !fits(s, rest->left))
+        n = send_direct(s, rest, false);
+    return sent(s, rest, n);
 }
 
 static int send_rest(struct bk_stream *s, struct rest *rest)
@@ -126,20 +137,40 @@ static int send_rest(struct bk_stream *s, struct rest *rest)
     return 0;
 }
 
+/* All of it, after a first operation, if there was one, that returned n. */
+static __attribute__((noinline)) int send_all(struct bk_stream *s, struct rest *rest, int64_t n,
+                                              size_t *taken)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < rest->n; i++)
+        total += rest->pieces[i].len;
+    rest->left = total;
+    int r = sent(s, rest, n);
+    if (r == 0)
+        r = send_rest(s, rest);
+    if (taken)
+        *taken = total - rest->left;
+    /* Half a write has gone out: whatever followed would be read as its other half. */
+    if (r < 0 && rest->left < total && rest->left > 0 && !s->write_error)
+        s->write_error = -EPIPE;
+    return r;
+}
+
 int bki_stream_send(struct bk_stream *s, const bk_span *pieces, size_t n, size_t *taken)
 {
     struct rest rest = {.pieces = pieces, .n = n};
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += pieces[i].len;
-    rest.left = total;
-    int r = send_rest(s, &rest);
-    if (taken)
-        *taken = total - rest.left;
-    /* Half a write has gone out: whatever followed would be read as its other half. */
-    if (r < 0 && rest.left < total && rest.left > 0 && !s->write_error)
-        s->write_error = -EPIPE;
-    return r;
+    int64_t first = 0;
+    /* By far the most common: one piece, which the kernel takes. */
+    if (n == 1 && !s->out && pieces->len > 0) {
+        struct iovec iov = {.iov_base = (void *)(uintptr_t)pieces->data, .iov_len = pieces->len};
+        first = send_op(s, &iov, 1, true);
+        if (__builtin_expect(first == (int64_t)pieces->len, 1)) {
+            if (taken)
+                *taken = pieces->len;
+            return 0;
+        }
+    }
+    return send_all(s, &rest, first, taken);
 }
 
 int bki_stream_send_now(struct bk_stream *s, const void *data, size_t len)

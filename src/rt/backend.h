@@ -65,6 +65,7 @@ static inline bool bki_op_on_file(enum bki_op_kind kind)
     return kind >= BKI_OP_OPEN;
 }
 
+/* What every one touches comes first: with many connections, an op is never in the cache. */
 struct bki_op {
     enum bki_op_kind kind;
     uint8_t step;   /* the backend's scratch */
@@ -75,6 +76,12 @@ struct bki_op {
      * batches may leave a small SEND to a later op). */
     bool nowait;
     struct bki_fd *fd;
+    int64_t result; /* >= 0, or a negative errno */
+    /* Called from poll(), outside any task: may wake tasks, start, cancel and close, must not
+     * suspend.  op may be freed or reused from inside. */
+    void (*done)(struct bki_op *op);
+    void *owner;          /* for done */
+    struct bki_list link; /* the backend's */
     union {
         struct {
             void *buf;
@@ -110,13 +117,7 @@ struct bki_op {
             int64_t offset;
         } file;
     };
-    int64_t result; /* >= 0, or a negative errno */
-    /* Called from poll(), outside any task: may wake tasks, start, cancel and close, must not
-     * suspend.  op may be freed or reused from inside. */
-    void (*done)(struct bki_op *op);
-    void *owner;          /* for done */
-    struct msghdr msg;    /* the backend's scratch */
-    struct bki_list link; /* the backend's */
+    struct msghdr msg; /* the backend's scratch */
 };
 
 struct bki_backend {

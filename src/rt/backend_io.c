@@ -196,13 +196,20 @@ short bki_io_events(const struct bki_op *op)
     }
 }
 
+int bki_io_check_places(const struct bki_fd *f, short events)
+{
+    if (!events)
+        return -EINVAL;
+    bool taken = ((events & POLLIN) && f->reader) || ((events & POLLOUT) && f->writer);
+    return taken ? -EBUSY : 0;
+}
+
 int bki_io_occupy(struct bki_op *op, short events)
 {
     struct bki_fd *f = op->fd;
-    if (!events)
-        return -EINVAL;
-    if (((events & POLLIN) && f->reader) || ((events & POLLOUT) && f->writer))
-        return -EBUSY;
+    int r = bki_io_check_places(f, events);
+    if (r < 0)
+        return r;
     if (events & POLLIN)
         f->reader = op;
     if (events & POLLOUT)

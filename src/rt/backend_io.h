@@ -35,7 +35,9 @@ void bki_io_write_hint(struct bki_op *op, int64_t result);
 
 /* Both directions that op needs, as POLLIN | POLLOUT; 0: not an op. */
 short bki_io_events(const struct bki_op *op);
-/* Takes its places in fd->reader and fd->writer, or returns -EBUSY; and gives them back. */
+/* 0, or -EBUSY when one of these places, fd->reader and fd->writer, is taken. */
+int bki_io_check_places(const struct bki_fd *f, short events);
+/* Takes its places, or returns -EBUSY; and gives them back. */
 int bki_io_occupy(struct bki_op *op, short events);
 void bki_io_vacate(struct bki_op *op);
 

@@ -102,11 +102,11 @@ struct bk_task {
     bool counted;      /* already met, while a list of tasks is gone through */
     bool name_made;    /* the name is not the program's, but made up for bk_task_name */
     struct bki_cancel_frame *cancel_frame; /* innermost: what bki_check_cancel looks at */
-    struct bki_cancel_frame cancel_root;
     const struct bki_wait_kind *wait_kind;
     const void *wait_object;
-
     int64_t wait_since_ns;
+    struct bki_cancel_frame cancel_root; /* its count is the line's last word */
+
     struct bk_loop *loop;
     unsigned refs; /* the loop's one while alive, and one for each handle */
     int result;
@@ -192,14 +192,14 @@ struct bk_loop {
     int fatal;                 /* the backend's error that ends the run, 0 */
     struct bki_fault *fault;   /* the overflow reporter's signal stack */
 
-    atomic_uint inbox_flags;    /* BKI_INBOX_*: set by other threads and signal handlers before
-                                   backend->wake */
-    struct bki_inbox *inbox;    /* work posted by other threads */
+    atomic_uint inbox_flags;      /* BKI_INBOX_*: set by other threads and signal handlers before
+                                     backend->wake */
+    struct bki_inbox *inbox;      /* work posted by other threads */
     struct bk_executor *executor; /* threads for blocking calls, made at first use */
-    uint32_t select_seed;       /* select.c: chance, the same in every run */
-    struct bki_list loops_link; /* owner.h: the loops alive */
-    uint64_t id;                /* 1 is the process's first loop */
-    int thread_id;              /* the kernel's, of the thread that runs it */
+    uint32_t select_seed;         /* select.c: chance, the same in every run */
+    struct bki_list loops_link;   /* owner.h: the loops alive */
+    uint64_t id;                  /* 1 is the process's first loop */
+    int thread_id;                /* the kernel's, of the thread that runs it */
     struct bki_signals *signals;
     int signal_seen;      /* the signal that ended the run, 0 */
     bool reporting;       /* on_error is running */

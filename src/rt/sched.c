@@ -73,12 +73,11 @@ void bki_wake(struct bk_task *task)
     task->state = BKI_READY;
     bki_ready_push(bki_loop, &task->run);
     /* With many tasks the stack it goes on with has left the cache: have it fetched until its turn
-     * comes.  The saved frame, and the two above it beyond the red zone. */
+     * comes.  The saved registers, and beyond the red zone the frames of a call that waits. */
     const char *frame = task->run.sp;
     __builtin_prefetch(frame);
-    __builtin_prefetch(frame + 128);
-    __builtin_prefetch(frame + 192);
-    __builtin_prefetch(frame + 256);
+    for (int i = 128; i <= 512; i += 64)
+        __builtin_prefetch(frame + i);
 }
 
 struct bk_task *bki_ready_take_rare(struct bk_loop *loop)
