@@ -3,9 +3,9 @@
 #include <beck/event_source.h>
 
 #include "base/alloc.h"
+#include "proto/endpoint.h"
 #include "proto/http_chars.h"
 #include "proto/sse_parse.h"
-#include "proto/target.h"
 #include "rt/rt.h"
 
 #define READ_SIZE ((size_t)16 * 1024)
@@ -33,11 +33,11 @@ struct bk_event_source {
 
 static int copy_opts(struct bk_event_source *s, const char *url, const bk_event_source_opts *opts)
 {
-    struct bki_target target;
-    int r = bki_target_make(&target, url, "http", "https");
+    struct bki_endpoint target;
+    int r = bki_endpoint_make(&target, url, "http", "https");
     s->shown = target.shown;
     target.shown = NULL;
-    bki_target_free(&target);
+    bki_endpoint_free(&target);
     if (r < 0)
         return r;
     s->url = bki_strdup(url);

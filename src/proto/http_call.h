@@ -31,8 +31,8 @@ struct bki_http_request {
 struct bk_http_call {
     struct bk_http_client *client;
     struct bk_http_client *own_client; /* made for this call alone; NULL: the caller's is used */
-    struct bki_http_conn *conn; /* NULL: none, or handed out */
-    struct bki_target target, proxy;
+    struct bki_http_conn *conn;        /* NULL: none, or handed out */
+    struct bki_endpoint target, proxy;
     bool by_proxy;
 
     /* The request. */

@@ -18,21 +18,21 @@ static const bk_http_opts default_opts;
 
 static int choose_proxy(struct bk_http_call *call)
 {
-    const struct bki_target *t = &call->target;
+    const struct bki_endpoint *t = &call->target;
     const char *proxy = call->client->proxy;
     if (!proxy) {
         struct bki_proxy_target target = {bk_span_str(t->host), t->port, t->secure};
         proxy = bki_proxy_from_env(&target, getenv);
     }
-    bki_target_free(&call->proxy);
+    bki_endpoint_free(&call->proxy);
     call->by_proxy = proxy && *proxy;
-    return call->by_proxy ? bki_target_make_proxy(&call->proxy, proxy) : 0;
+    return call->by_proxy ? bki_endpoint_make_proxy(&call->proxy, proxy) : 0;
 }
 
 static int set_target(struct bk_http_call *call, const char *url)
 {
-    bki_target_free(&call->target);
-    int r = bki_target_make(&call->target, url, "http", "https");
+    bki_endpoint_free(&call->target);
+    int r = bki_endpoint_make(&call->target, url, "http", "https");
     return r < 0 ? r : choose_proxy(call);
 }
 
@@ -88,8 +88,8 @@ int bk_http_call_close(bk_http_call **call, int r)
     bki_http_reset(c);
     bki_http_headers_release(&c->headers);
     bki_http_headers_release(&c->reader.trailers);
-    bki_target_free(&c->target);
-    bki_target_free(&c->proxy);
+    bki_endpoint_free(&c->target);
+    bki_endpoint_free(&c->proxy);
     bki_http_client_unref(c->client);
     bk_http_client_free(&c->own_client);
     bki_free(c);
@@ -142,7 +142,7 @@ static void change_method(struct bk_http_call *call, struct bki_http_request *re
     }
 }
 
-static int check_new_target(const struct bk_http_call *call, const struct bki_target *before)
+static int check_new_target(const struct bk_http_call *call, const struct bki_endpoint *before)
 {
     if (before->secure && !call->target.secure && !call->redirect_to_http)
         return bk_fail(-BK_EREFUSED, "%s: redirected from https: to %s", before->shown,
@@ -151,7 +151,7 @@ static int check_new_target(const struct bk_http_call *call, const struct bki_ta
 }
 
 /* User information in a URL holds for the whole of its origin. */
-static void keep_user(struct bki_target *target, struct bki_target *before)
+static void keep_user(struct bki_endpoint *target, struct bki_endpoint *before)
 {
     if (target->user)
         return;
@@ -162,7 +162,7 @@ static void keep_user(struct bki_target *target, struct bki_target *before)
 
 static int follow(struct bk_http_call *call, struct bki_http_request *request, bk_span location)
 {
-    struct bki_target before = call->target;
+    struct bki_endpoint before = call->target;
     char *base =
         bki_text_join("%s://%s%s", before.secure ? "https" : "http", before.authority, before.path);
     char *url = NULL;
@@ -170,7 +170,7 @@ static int follow(struct bk_http_call *call, struct bki_http_request *request, b
         base ? bki_url_resolve(&url, base, location) : bk_fail(-ENOMEM, "no memory for a redirect");
     change_method(call, request);
     bki_http_reset(call);
-    call->target = (struct bki_target){0};
+    call->target = (struct bki_endpoint){0};
     if (r == 0)
         r = set_target(call, url);
     if (r == -BK_EURL)
@@ -178,13 +178,13 @@ static int follow(struct bk_http_call *call, struct bki_http_request *request, b
                     before.shown, bk_errmsg());
     if (r == 0)
         r = check_new_target(call, &before);
-    if (r == 0 && bki_target_same_origin(&before, &call->target))
+    if (r == 0 && bki_endpoint_same_origin(&before, &call->target))
         keep_user(&call->target, &before);
     else
         request->foreign = true;
     bki_free(base);
     bki_free(url);
-    bki_target_free(&before);
+    bki_endpoint_free(&before);
     return r;
 }
 

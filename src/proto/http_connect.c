@@ -29,7 +29,7 @@ char *bki_http_basic(const char *user, const char *password)
 /* ---- Tunnels ---- */
 
 struct tunnel {
-    const struct bki_target *target;
+    const struct bki_endpoint *target;
     const char *credentials;
     const char *user_agent;
 };
@@ -47,7 +47,7 @@ static ssize_t write_connect(struct bki_http_writer *w, const void *what)
     return bki_http_write_end(w);
 }
 
-static int read_connect_answer(bk_stream *s, const struct bki_target *proxy)
+static int read_connect_answer(bk_stream *s, const struct bki_endpoint *proxy)
 {
     struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
     struct bki_http_head head;
@@ -98,7 +98,7 @@ static int connect_by_proxy(bk_stream *s, const struct bk_http_client *client,
 int bki_http_connect(bk_stream **out, const struct bk_http_client *client,
                      const struct bki_http_route *route)
 {
-    const struct bki_target *first = route->proxy ? route->proxy : route->target;
+    const struct bki_endpoint *first = route->proxy ? route->proxy : route->target;
     bk_stream *s = NULL;
     int r = bk_connect(&s, first->address,
                        &(bk_connect_opts){.timeout = bk_forever(),

@@ -25,9 +25,9 @@ static int copy_opts(struct bk_http_client *client, const bk_http_client_opts *o
         client->proxy = bki_strdup(opts->proxy);
     if (!client->user_agent || (opts->proxy && !client->proxy))
         return bk_fail(-ENOMEM, "no memory for an HTTP client");
-    struct bki_target proxy = {0};
-    int r = opts->proxy && *opts->proxy ? bki_target_make_proxy(&proxy, opts->proxy) : 0;
-    bki_target_free(&proxy);
+    struct bki_endpoint proxy = {0};
+    int r = opts->proxy && *opts->proxy ? bki_endpoint_make_proxy(&proxy, opts->proxy) : 0;
+    bki_endpoint_free(&proxy);
     return r;
 }
 
@@ -192,7 +192,7 @@ static int take_place(struct bk_http_client *client)
 
 static char *route_name(const struct bki_http_route *route)
 {
-    const struct bki_target *proxy = route->proxy;
+    const struct bki_endpoint *proxy = route->proxy;
     /* Through a proxy, plain requests to all hosts go over one connection. */
     const char *host = proxy && !route->target->secure ? "*" : route->target->address;
     return bki_text_join("%s %s %s%s %s:%s", route->target->secure ? "https" : "http", host,

@@ -9,7 +9,7 @@
 
 #include <beck/http_client.h>
 
-#include "proto/target.h"
+#include "proto/endpoint.h"
 #include "rt/rt.h"
 
 struct bki_http_conn {
@@ -38,9 +38,9 @@ struct bk_http_client {
 
 /* How a URL is reached. */
 struct bki_http_route {
-    const struct bki_target *target;
-    const struct bki_target *proxy; /* NULL: directly */
-    bool fresh;                     /* a new connection is wanted */
+    const struct bki_endpoint *target;
+    const struct bki_endpoint *proxy; /* NULL: directly */
+    bool fresh;                       /* a new connection is wanted */
 };
 
 /* Takes a connection for a route: an idle one that still stands, or a new one.

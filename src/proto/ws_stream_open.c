@@ -3,13 +3,13 @@
 #include <beck/tls.h>
 
 #include "base/alloc.h"
+#include "proto/endpoint.h"
 #include "proto/http_read.h"
-#include "proto/target.h"
+#include "proto/http_send.h"
 #include "proto/ws_handshake.h"
 #include "proto/ws_stream.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 10
-#define HEAD_SIZE 1024 /* of most heads; a longer one is allocated */
 
 static const bk_ws_opts default_opts;
 
@@ -18,29 +18,9 @@ bk_duration bki_ws_timeout_of(const bk_ws_opts *opts)
     return opts->timeout.ns ? opts->timeout : bk_seconds(DEFAULT_TIMEOUT_SECONDS);
 }
 
-/* Writes what write(w, what) makes, in a buffer of the size it turns out to need. */
 int bki_ws_send_head(bk_stream *s, bki_ws_write_fn *write, const void *what)
 {
-    char small[HEAD_SIZE], *large = NULL;
-    struct bki_http_writer w;
-    bki_http_write_init(&w, small, sizeof small);
-    ssize_t n = write(&w, what);
-    if (n > (ssize_t)sizeof small) {
-        large = bki_alloc((size_t)n);
-        if (!large)
-            return bk_fail(-ENOMEM, "no memory for a head of %zd bytes", n);
-        bki_http_write_init(&w, large, (size_t)n);
-        n = write(&w, what);
-    }
-    int r;
-    if (n == -EINVAL)
-        r = bk_fail(-EINVAL, "WebSocket handshake: %s", w.fault);
-    else if (n < 0)
-        r = bk_fail((int)n, "WebSocket handshake: out of memory");
-    else
-        r = bk_stream_write(s, large ? large : small, (size_t)n);
-    bki_free(large);
-    return r;
+    return bki_http_send(s, write, what, bk_span_str(""), "WebSocket handshake");
 }
 
 int bki_ws_keep_text(char **out, bk_span text)
@@ -60,9 +40,9 @@ int bki_ws_begin_compression(struct bk_ws *ws, const struct bki_ws_terms *agreed
 
 #define SPAN_ARGS(span) (int)(span).len, (span).len > 0 ? (span).data : ""
 
-static int make_target(struct bki_target *t, const char *url)
+static int make_target(struct bki_endpoint *t, const char *url)
 {
-    int r = bki_target_make(t, url, "ws", "wss");
+    int r = bki_endpoint_make(t, url, "ws", "wss");
     if (r == 0 && (t->user || t->password))
         r = bk_fail(-BK_EURL,
                     "%s: a user and password do not go in here: pass an Authorization header",
@@ -121,7 +101,7 @@ static int read_response(struct bk_ws *ws, bk_stream *s, const struct bki_ws_req
 }
 
 /* Asks for a WebSocket on the stream. */
-static int shake_hands(struct bk_ws *ws, bk_stream *s, const struct bki_target *t,
+static int shake_hands(struct bk_ws *ws, bk_stream *s, const struct bki_endpoint *t,
                        const bk_ws_opts *opts)
 {
     char key[BKI_WS_KEY_LEN + 1], offer[BKI_WS_TERMS_TEXT] = "";
@@ -144,7 +124,7 @@ static int shake_hands(struct bk_ws *ws, bk_stream *s, const struct bki_target *
     return r < 0 ? r : read_response(ws, s, &request, opts, t->shown);
 }
 
-static int connect_target(bk_ws **out, const struct bki_target *t, const bk_ws_opts *opts)
+static int connect_target(bk_ws **out, const struct bki_endpoint *t, const bk_ws_opts *opts)
 {
     bk_stream *s = NULL;
     struct bk_ws *ws = NULL;
@@ -171,7 +151,7 @@ static int connect_target(bk_ws **out, const struct bki_target *t, const bk_ws_o
 
 int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts)
 {
-    struct bki_target t;
+    struct bki_endpoint t;
     bk_timeout *limit = NULL;
     if (!opts)
         opts = &default_opts;
@@ -183,6 +163,6 @@ int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts)
     if (r == -ETIMEDOUT)
         bk_fail(r, "%s: no WebSocket within %lld ms", t.shown,
                 (long long)(bki_ws_timeout_of(opts).ns / 1000000));
-    bki_target_free(&t);
+    bki_endpoint_free(&t);
     return r;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * URLs of protocols on streams, taken apart and checked. */
-#include "proto/target.h"
+#include "proto/endpoint.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ char *bki_text_join(const char *format, ...)
     return text;
 }
 
-void bki_target_free(struct bki_target *t)
+void bki_endpoint_free(struct bki_endpoint *t)
 {
     bki_free(t->host);
     bki_free(t->address);
@@ -40,7 +40,7 @@ void bki_target_free(struct bki_target *t)
     memset(t, 0, sizeof *t);
 }
 
-static int take_userinfo(struct bki_target *t, bk_span userinfo)
+static int take_userinfo(struct bki_endpoint *t, bk_span userinfo)
 {
     const char *colon = memchr(userinfo.data, ':', userinfo.len);
     size_t user_len = colon ? (size_t)(colon - userinfo.data) : userinfo.len;
@@ -51,7 +51,7 @@ static int take_userinfo(struct bki_target *t, bk_span userinfo)
     return r;
 }
 
-static int take_parts(struct bki_target *t, const struct bki_url *url, bool secure)
+static int take_parts(struct bki_endpoint *t, const struct bki_url *url, bool secure)
 {
     const char *open = url->host_is_ipv6 ? "[" : "", *close = url->host_is_ipv6 ? "]" : "";
     int own_port = secure ? 443 : 80;
@@ -69,7 +69,8 @@ static int take_parts(struct bki_target *t, const struct bki_url *url, bool secu
     return url->userinfo.data ? take_userinfo(t, url->userinfo) : 0;
 }
 
-int bki_target_make(struct bki_target *t, const char *text, const char *plain, const char *secure)
+int bki_endpoint_make(struct bki_endpoint *t, const char *text, const char *plain,
+                      const char *secure)
 {
     struct bki_url url;
     char shown[SHOWN_MAX];
@@ -91,20 +92,20 @@ int bki_target_make(struct bki_target *t, const char *text, const char *plain, c
     return take_parts(t, &url, is_secure);
 }
 
-int bki_target_make_proxy(struct bki_target *t, const char *url)
+int bki_endpoint_make_proxy(struct bki_endpoint *t, const char *url)
 {
     memset(t, 0, sizeof *t);
     char *whole = bki_text_join("%s%s", strstr(url, "://") ? "" : "http://", url);
     if (!whole)
         return bk_fail(-ENOMEM, "no memory for a URL");
-    int r = bki_target_make(t, whole, "http", "https");
+    int r = bki_endpoint_make(t, whole, "http", "https");
     if (r == -BK_EURL)
         bk_fail(r, "proxy: %s", bk_errmsg());
     bki_free(whole);
     return r;
 }
 
-bool bki_target_same_origin(const struct bki_target *a, const struct bki_target *b)
+bool bki_endpoint_same_origin(const struct bki_endpoint *a, const struct bki_endpoint *b)
 {
     return a->secure == b->secure && a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
