@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Measures beck beside its peers, interleaved in one run, and prints tables of medians.
 
-usage: bench.py [-r RUNS] [switch|spawn|queue|idle|echo|http|tls ...]  (make bench runs all of it)
+usage: bench.py [-r RUNS] [--fifo] [switch|spawn|queue|idle|echo|http|tls|ws ...]
+(make bench runs all of it)
 
-The peers are hand-written programs (the limit), State Threads (Debian's libst-dev) and nginx, left
-out when they are not installed.  Programs run on the first processor, clients on the second.
+The peers are hand-written programs (the limit), State Threads (Debian's libst-dev), nginx and Go's
+gorilla/websocket, left out when they are not installed.  Programs run on the first processor, what
+gives them work on the second.  --fifo, as root, keeps other programs away from both meanwhile: for
+a machine that is busy with something else.
 """
 import argparse
 import os
@@ -21,7 +24,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
 PEERS = os.path.join(BUILD, "bench", "peers")
-LIBS = {"st": ["-lst"], "uring": ["-luring"]}
+LIBS = {"st": ["-lst"], "uring": ["-luring"], "ws_push": ["-lcrypto"]}
 TASKS = {
     "switch": "one task switch, two tasks yielding in turn",
     "spawn": "a tiny task created, run and joined, in batches of 1,000",
@@ -29,21 +32,41 @@ TASKS = {
 }
 IDLE_TASKS = "1000000"
 ECHO_SECONDS = "1.5"
+IDLE_CONNECTIONS = "10000"
+MESSAGES = {"ws_recv": 4000000, "ws_tasks": 2000000}
+
+
+def compiler_of(source, name):
+    if source.endswith(".go"):
+        return ["go", "build", "-o", f"{PEERS}/{name}", source]
+    libs = [flag for key, flags in LIBS.items() if name.startswith(key) for flag in flags]
+    return ["gcc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-o", f"{PEERS}/{name}", source, *libs]
 
 
 def build_peers():
     os.makedirs(PEERS, exist_ok=True)
     folder = os.path.join(ROOT, "bench", "peers")
+    # Debian's Go packages lie here; without "modules" nothing is fetched.
+    env = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode",
+           "GOCACHE": f"{PEERS}/go-cache"}
     for source in sorted(os.listdir(folder)):
         name, ext = os.path.splitext(source)
-        if ext != ".c":
+        if ext not in (".c", ".go"):
             continue
-        libs = [flag for key, flags in LIBS.items() if name.startswith(key) for flag in flags]
-        done = subprocess.run(
-            ["gcc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-o", f"{PEERS}/{name}",
-             f"{folder}/{source}", *libs], capture_output=True, text=True)
+        command = compiler_of(f"{folder}/{source}", name)
+        if not shutil.which(command[0]):
+            print(f"bench: without {name}: {command[0]} is not installed", file=sys.stderr)
+            continue
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
         if done.returncode:
             print(f"bench: without {name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+
+
+WRAPPER = []
+
+
+def pinned(cpu, command):
+    return [*WRAPPER, "taskset", "-c", str(cpu), *command]
 
 
 def progress(text):
@@ -57,7 +80,7 @@ def result_of(output):
 
 
 def run(command, cpu=0, env=None):
-    done = subprocess.run(["taskset", "-c", str(cpu), *command], capture_output=True, text=True,
+    done = subprocess.run(pinned(cpu, command), capture_output=True, text=True,
                           env={**os.environ, **(env or {})})
     if done.returncode:
         raise SystemExit(f"bench: {command[0]}: {done.stdout}{done.stderr}")
@@ -239,13 +262,79 @@ def bench_tls(runs):
             f"{statistics.median(r['ping_us'] for r in v):.1f}",
             f"{statistics.median(r['handshake_us'] for r in v):,.0f}",
             f"{statistics.median(r['idle_bytes'] for r in v):,.0f}"] for name, v in got.items()])
+def run_measured(command, env):
+    """What it says, and its processor seconds and most MiB of memory."""
+    done = subprocess.run(pinned(0, ["/usr/bin/time", "-f", "TIME %U %S %M", *command]),
+                          capture_output=True, text=True, env={**os.environ, **env})
+    time_line = re.search(r"^TIME (\S+) (\S+) (\d+)$", done.stderr, re.M)
+    if done.returncode or not time_line:
+        raise SystemExit(f"bench: {command[0]}: {done.stdout}{done.stderr}")
+    user, system, kib = time_line.groups()
+    return {**result_of(done.stdout), "cpu_s": float(user) + float(system),
+            "rss_MiB": int(kib) / 1024}
+
+
+WS = {
+    "ws_recv": ("small JSON messages received by one task", {
+        "by hand": ([f"{PEERS}/ws_hand_recv"], [], {}),
+        "by hand, every byte read": ([f"{PEERS}/ws_hand_recv"], ["utf8"], {}),
+        "beck, io_uring": ([f"{BUILD}/bench/ws_recv"], [], {"BECK_BACKEND": "uring"}),
+        "beck, epoll": ([f"{BUILD}/bench/ws_recv"], [], {"BECK_BACKEND": "epoll"}),
+        "gorilla (Go)": ([f"{PEERS}/ws_gorilla"], [], {"GOMAXPROCS": "1"}),
+    }),
+    "ws_tasks": ("a task for each message, its JSON parsed and added up", {
+        "by hand, without tasks": ([f"{PEERS}/ws_hand_tasks"], [], {}),
+        "beck, io_uring": ([f"{BUILD}/bench/ws_tasks"], [], {"BECK_BACKEND": "uring"}),
+        "beck, epoll": ([f"{BUILD}/bench/ws_tasks"], [], {"BECK_BACKEND": "epoll"}),
+    }),
+}
+
+
+def bench_ws_job(job, port, runs):
+    what, programs = WS[job]
+    n = MESSAGES[job]
+    programs = {name: p for name, p in programs.items() if os.path.exists(p[0][0])}
+    got = {name: [] for name in programs}
+    for i in range(runs):
+        for name, (command, more, env) in programs.items():
+            progress(f"{job}: {name}, run {i + 1} of {runs}")
+            got[name].append(run_measured([*command, port, str(n), "0", *more], env))
+    progress("")
+    limit = statistics.median(r["msgs_s"] for r in got[next(iter(got))])
+    print(f"### {job}: {what}\n")
+    table(["", "messages/s", "min..max", "of by hand", "CPU ns each", "MiB"],
+          [[name, *spread([r["msgs_s"] for r in v], 0),
+            f"{statistics.median(r['msgs_s'] for r in v) / limit:.0%}",
+            f"{statistics.median(r['cpu_s'] for r in v) * 1e9 / n:,.0f}",
+            f"{max(r['rss_MiB'] for r in v):.0f}"] for name, v in got.items()])
+
+
+def bench_ws(runs):
+    port = str(free_port())
+    server = subprocess.Popen(pinned(1, [f"{PEERS}/ws_push", port]))
+    try:
+        time.sleep(0.2)  # it fills its memory
+        for job in WS:
+            bench_ws_job(job, port, runs)
+    finally:
+        server.kill()
+        server.wait()
+    got = [run([f"{BUILD}/bench/idle_ws", IDLE_CONNECTIONS]) for _ in range(min(runs, 3))]
+    print(f"### idle_ws: {int(IDLE_CONNECTIONS):,} idle WebSocket connections, the server alone\n")
+    table(["", "bytes resident each", "after a message each"],
+          [["beck", *(f"{statistics.median(r[k] for r in got):,.0f}"
+                      for k in ("rss_B", "echoed_rss_B"))]])
 
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("-r", type=int, default=5)
-    parser.add_argument("what", nargs="*", default=[*TASKS, "idle", "echo", "http", "tls"])
+    parser.add_argument("--fifo", action="store_true")
+    parser.add_argument("what", nargs="*",
+                        default=[*TASKS, "idle", "echo", "http", "tls", "ws"])
     args = parser.parse_args()
+    if args.fifo:
+        WRAPPER[:] = ["chrt", "-f", "40"]
     build_peers()
     for what in args.what:
         if what in TASKS:
@@ -260,6 +349,8 @@ def main():
                 bench_http(connections, in_flight, args.r)
         elif what == "tls":
             bench_tls(args.r)
+        elif what == "ws":
+            bench_ws(args.r)
         else:
             parser.error(f"no benchmark '{what}'")
 

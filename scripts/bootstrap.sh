@@ -12,7 +12,7 @@ test=(g++:g++ clang:clang clang-format:clang-format clang-tidy:clang-tidy libcla
     python3 python3-websockets python3-aiohttp node:nodejs node-ws node-undici chromium:chromium
     curl:curl jq:jq gdb:gdb strace:strace nginx-light haproxy openssl:openssl git:git
     qemu-aarch64:qemu-user aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-bench=(python3 libst-dev nginx-light)
+bench=(python3 time libst-dev nginx-light go:golang-go golang-github-gorilla-websocket-dev)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;

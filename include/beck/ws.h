@@ -115,7 +115,7 @@ typedef struct bk_ws_part {
 } bk_ws_part;
 
 /* Receives what has come of the next message, for one too large to hold: as much as one read
- * brought, 64 KiB or less.  Text is checked as it comes; a part may end inside a character.
+ * brought, 16 KiB or less.  Text is checked as it comes; a part may end inside a character.
  * *part: .data is the connection's, valid until the next receive; empty only in a .last part.
  * Set max_message for what may be large: it holds here too.
  * Suspends and returns as bk_ws_recv: 1 for a part.  What a cancelled bk_ws_recv had of a message

@@ -294,7 +294,7 @@ static int receive_huge(void *ctx)
     size_t at = 0;
     for (int n = 0; !part.last; n++) {
         int r = bk_ws_recv_part(ctx, &part);
-        if (r != 1 || part.kind != BK_TEXT || part.first != (n == 0) || part.data.len > 65536)
+        if (r != 1 || part.kind != BK_TEXT || part.first != (n == 0) || part.data.len > 16384)
             return -EPROTO;
         for (size_t i = 0; i < part.data.len; i++, at++)
             if (part.data.data[i] != byte_at(at))

@@ -3,6 +3,7 @@
 #include "proto/ws_stream.h"
 
 #define DEFAULT_CLOSE_SECONDS 10
+#define READ_SIZE ((size_t)16 * 1024) /* what it brings is still in the nearest cache when parsed */
 #define LINGER_MS 1000 /* for the peer to end the stream, and to read why we did */
 #define PARTING_MS 10  /* for the last frame of a dropped connection to reach the kernel */
 
@@ -41,6 +42,7 @@ int bki_ws_start(struct bk_ws *ws, bk_stream **stream, const bk_ws_opts *opts)
     }
     if (opts->write_buffer)
         ws->stream->write_buffer = opts->write_buffer;
+    ws->stream->read_limit = READ_SIZE;
     *stream = NULL;
     return 0;
 }
