@@ -29,6 +29,16 @@ typedef struct bk_error_report {
     const char *detail;             /* its bk_errmsg text, "" if none */
 } bk_error_report;
 
+/* A step that holds the loop too long; see bk_run_opts.stall_limit.  Valid for the call only. */
+typedef struct bk_stall_report {
+    const char *task;             /* the name of the task, "" when a call or callback holds it */
+    uint64_t task_id;             /* 0 then */
+    bk_duration held;             /* so far */
+    bool ended;                   /* it was reported before, and the loop goes on again */
+    const struct bk_place *stack; /* where it was seen, innermost first (inspect.h) */
+    size_t n_stack;               /* 0 when that could not be found out */
+} bk_stall_report;
+
 typedef struct bk_run_opts {
     /* "uring", "epoll", or NULL: the environment's BECK_BACKEND, else io_uring where the kernel
      * allows it and epoll everywhere else. */
@@ -64,6 +74,15 @@ typedef struct bk_run_opts {
      * one line on stderr. */
     void (*on_error)(void *ctx, const bk_error_report *report);
     void *on_error_ctx; /* passed to on_error, borrowed */
+    /* Report each step, of a task or a call, that holds the loop for longer than this by the real
+     * clock, while everything else waits: with the function and line it is in.  A thread looks at
+     * the loop twice in that time, which costs the loop nothing, so that it may stay on in
+     * production.  Default: off; in debug mode 100 ms.  asyncio: loop.slow_callback_duration. */
+    bk_duration stall_limit;
+    /* Called for it in another thread, while the step goes on, and once more when it has ended.  It
+     * must not use the loop.  NULL: some lines on stderr. */
+    void (*on_stall)(void *ctx, const bk_stall_report *report);
+    void *on_stall_ctx; /* passed to on_stall, borrowed */
 } bk_run_opts;
 
 /* Runs main(ctx) as the first task of a new event loop in this thread, and returns when it and

@@ -21,6 +21,7 @@
 #include "rt/owner.h"
 #include "rt/report.h"
 #include "rt/sched.h"
+#include "rt/stall.h"
 
 #define DEFAULT_STACK ((size_t)64 * 1024)
 #define DEFAULT_MAX_TASKS ((size_t)4000000)
@@ -58,6 +59,7 @@ static void apply_opts(struct bk_loop *loop, const bk_run_opts *opts)
 /* Frees what bki_loop_open has made, however far it came. */
 static void dismantle(struct bk_loop *loop)
 {
+    bki_stall_close(loop);
     bki_signals_close(loop);
     bki_fault_close(loop);
     if (loop->backend)
@@ -104,6 +106,8 @@ int bki_loop_open(struct bk_loop **out, const bk_run_opts *opts)
         r = bki_fault_open(loop);
     if (r == 0)
         r = bki_signals_open(loop);
+    if (r == 0)
+        r = bki_stall_open(loop);
     loop->now_ns = bki_clock_ns(loop);
     if (r < 0) {
         dismantle(loop);

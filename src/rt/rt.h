@@ -196,10 +196,13 @@ struct bk_loop {
                                      backend->wake */
     struct bki_inbox *inbox;      /* work posted by other threads */
     struct bk_executor *executor; /* threads for blocking calls, made at first use */
-    uint32_t select_seed;         /* select.c: chance, the same in every run */
-    struct bki_list loops_link;   /* owner.h: the loops alive */
-    uint64_t id;                  /* 1 is the process's first loop */
-    int thread_id;                /* the kernel's, of the thread that runs it */
+    struct bki_stall *stall;      /* stall.c: who watches whether it goes on */
+    uint64_t n_turns;
+    bool polling;               /* waits in the kernel */
+    uint32_t select_seed;       /* select.c: chance, the same in every run */
+    struct bki_list loops_link; /* owner.h: the loops alive */
+    uint64_t id;                /* 1 is the process's first loop */
+    int thread_id;              /* the kernel's, of the thread that runs it */
     struct bki_signals *signals;
     int signal_seen;      /* the signal that ended the run, 0 */
     bool reporting;       /* on_error is running */
@@ -400,8 +403,8 @@ bool bki_inbox_refuses_tasks(const struct bk_loop *loop); /* any thread */
  * must still be able to be woken, and nothing may need a post any more. */
 void bki_inbox_close(struct bk_loop *loop);
 void bki_inbox_forked(struct bk_loop *loop); /* in a forked child: refuses everything */
-void bki_inbox_free(struct bk_loop *loop); /* together with the loop */
-void bki_pool_close(struct bk_loop *loop); /* pool.c: waits for running jobs */
+void bki_inbox_free(struct bk_loop *loop);   /* together with the loop */
+void bki_pool_close(struct bk_loop *loop);   /* pool.c: waits for running jobs */
 int bki_signals_open(struct bk_loop *loop);
 /* From here on SIGINT, SIGTERM and SIGUSR1 are taken as bk_run_opts says.  False: they are already.
  */

@@ -213,7 +213,9 @@ static bool fire_timers(struct bk_loop *loop)
 
 static void poll_backend(struct bk_loop *loop, int64_t timeout_ns)
 {
+    loop->polling = timeout_ns != 0;
     int r = loop->backend->poll(loop, timeout_ns);
+    loop->polling = false;
     if (r < 0 && !loop->fatal)
         loop->fatal = r;
     unsigned flags = atomic_load_explicit(&loop->inbox_flags, memory_order_relaxed);
@@ -371,6 +373,7 @@ void bki_sched_unstop(struct bk_loop *loop)
 /* Runs what is ready, in order, until nothing is or the budget is used up. */
 static void run_ready(struct bk_loop *loop)
 {
+    loop->n_turns++;
     struct bk_task *next;
     do {
         run_calls(loop);
