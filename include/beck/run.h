@@ -25,8 +25,9 @@ typedef struct bk_error_report {
     const char *call; /* the function of the call or callback that failed, "" when it was none */
     const struct bk_handle *handle; /* the call that failed (loop.h), NULL when it was none */
     const struct bk_future *future; /* the future that failed, NULL when it was none */
-    int result;                     /* the negative result */
+    int result;                     /* the negative result, 0 for a warning of debug mode */
     const char *detail;             /* its bk_errmsg text, "" if none */
+    const char *origin;             /* in debug mode "started in run (app.c:12)"; "" if unknown */
 } bk_error_report;
 
 /* A step that holds the loop too long; see bk_run_opts.stall_limit.  Valid for the call only. */
@@ -83,6 +84,12 @@ typedef struct bk_run_opts {
      * must not use the loop.  NULL: some lines on stderr. */
     void (*on_stall)(void *ctx, const bk_stall_report *report);
     void *on_stall_ctx; /* passed to on_stall, borrowed */
+    /* Debug mode, for looking for mistakes; it costs time.  Reports say where what failed was
+     * started or made; tasks' handles, futures and streams that are not freed when the run ends are
+     * told to on_error; stall_limit is on; look-ups of names and waits in the kernel that take
+     * longer than it are told, too.  Default: the environment's BECK_DEBUG=1.
+     * asyncio: debug=True, PYTHONASYNCIODEBUG. */
+    bool debug;
 } bk_run_opts;
 
 /* Runs main(ctx) as the first task of a new event loop in this thread, and returns when it and

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/error_slot.h"
 #include "net/address.h"
+#include "rt/debug.h"
 
 struct bki_resolver bki_resolver = {
     .getaddrinfo = getaddrinfo,
@@ -114,7 +115,9 @@ static int resolve_name(const struct bki_address_spec *spec, enum bki_address_us
     l->family = family;
     snprintf(l->port, sizeof l->port, "%u", spec->port);
     bool abandoned = false;
+    int64_t since_ns = bki_debug_clock_ns();
     int r = bk_to_thread(look_up, l, &(bk_to_thread_opts){.on_abandon = lookup_abandoned});
+    bki_debug_slow(since_ns, 0, "a name was looked up slowly", spec->host);
     abandoned = r == -ECANCELED;
     if (r == 0)
         r = collect(l, use, out);

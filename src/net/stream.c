@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "rt/debug.h"
 
 #define DEFAULT_LIMIT ((size_t)64 * 1024)
 #define FIRST_READ_SIZE ((size_t)4096)
@@ -30,6 +31,7 @@ int bki_stream_new(struct bk_stream **out, int fd, bool is_socket, const bk_stre
     s->in_size = s->read_limit < FIRST_READ_SIZE ? s->read_limit : FIRST_READ_SIZE;
     s->restore_flags = -1;
     bki_list_init(&s->write_waiters);
+    bki_track(&s->tracked, "stream");
     *out = s;
     return 0;
 }
@@ -41,6 +43,7 @@ void bki_stream_set_fd(struct bk_stream *s, int fd)
 
 void bki_stream_free(struct bk_stream *s)
 {
+    bki_untrack(&s->tracked);
     if (s->serve)
         bki_serve_forget(s);
     if (s->filter)

@@ -82,6 +82,7 @@ struct bk_stream {
     struct bki_list serve_link;
     void *filter_state;
     char *peer, *local; /* NULL: not asked for yet */
+    struct bki_tracked tracked;
 };
 
 /* Makes a stream of fd (non-blocking, close-on-exec), which it owns on success.  -ENOMEM. */

@@ -60,7 +60,7 @@ bool bki_errors_add(bk_errors **list, const bk_error_report *report)
     if (errors->n >= MAX_ERRORS || !make_room(errors))
         return false;
     bk_error_report copy = *report;
-    copy.call = "";
+    copy.call = copy.origin = "";
     copy.task = bki_strdup(report->task);
     copy.detail = bki_strdup(report->detail);
     if (!copy.task || !copy.detail) {

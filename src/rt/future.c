@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "rt/callback.h"
+#include "rt/debug.h"
 #include "rt/report.h"
 #include "rt/select.h"
 #include "rt/sync.h"
@@ -19,6 +20,7 @@ struct bk_future {
     int result;
     void *value;
     unsigned refs; /* the owner's, each waiter's, each callback's that is on its way */
+    struct bki_tracked tracked;
 };
 
 static const struct bki_wait_kind future_kind = {.what = "future"};
@@ -33,14 +35,21 @@ int bk_future_new(bk_future **out)
     bki_list_init(&future->waiters);
     bki_owner_init(&future->owner);
     future->refs = 1;
+    bki_track(&future->tracked, "future");
     *out = future;
     return 0;
 }
 
 static void report_unseen(struct bk_future *f)
 {
+    char origin[160];
+    const void *site = (const void *)(uintptr_t)f->tracked.site;
     bk_error_report report = {
-        .what = "future failed and nobody looked at it", .future = f, .result = f->result};
+        .what = "future failed and nobody looked at it",
+        .future = f,
+        .result = f->result,
+        .origin = bki_debug_origin("made", site, origin, sizeof origin),
+    };
     bki_report(&report);
 }
 
@@ -133,8 +142,10 @@ void bk_future_free(bk_future **future)
     *future = NULL;
     if (!f)
         return;
-    if (!bki_list_empty(&f->waiters) && bki_owner_refuse_free(&f->owner, "future"))
+    bool in_use = !bki_list_empty(&f->waiters) || bki_list_linked(&f->tracked.link);
+    if (in_use && bki_owner_refuse_free(&f->owner, "future"))
         return;
+    bki_untrack(&f->tracked);
     if (f->state == PENDING)
         settle(f, FREED);
     unref(f);

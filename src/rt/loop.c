@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "rt/call.h"
 #include "rt/choose.h"
+#include "rt/debug.h"
 #include "rt/dump.h"
 #include "rt/fault.h"
 #include "rt/fd.h"
@@ -60,6 +61,7 @@ static void apply_opts(struct bk_loop *loop, const bk_run_opts *opts)
 static void dismantle(struct bk_loop *loop)
 {
     bki_stall_close(loop);
+    bki_debug_close(loop);
     bki_signals_close(loop);
     bki_fault_close(loop);
     if (loop->backend)
@@ -106,6 +108,8 @@ int bki_loop_open(struct bk_loop **out, const bk_run_opts *opts)
         r = bki_fault_open(loop);
     if (r == 0)
         r = bki_signals_open(loop);
+    if (r == 0)
+        r = bki_debug_open(loop);
     if (r == 0)
         r = bki_stall_open(loop);
     loop->now_ns = bki_clock_ns(loop);
@@ -203,6 +207,7 @@ static int end(struct bk_loop *loop)
     end_calls(loop);
     bki_sched_part(loop);
     bki_task_report_ended(loop);
+    bki_debug_report_leaks(loop);
     bki_locals_drop(&loop->scheduler);
     if (loop->sigpipe_blocked)
         unblock_sigpipe();

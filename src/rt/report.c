@@ -16,8 +16,21 @@ void bki_report_print(void *ctx, const bk_error_report *report)
     if (report->task_id)
         snprintf(id, sizeof id, "#%llu ", (unsigned long long)report->task_id);
     const char *who = report->task[0] ? report->task : report->call;
-    dprintf(STDERR_FILENO, "beck: %s: %s%s%s%s%s%s\n", report->what, id, who, who[0] ? ": " : "",
-            bk_strerror(report->result), report->detail[0] ? ": " : "", report->detail);
+    /* "what: #3 name: failure: detail (origin)", without what there is not. */
+    const char *failure = report->result < 0 ? bk_strerror(report->result) : "";
+    const char *parts[] = {report->what, who, failure, report->detail};
+    char text[1024];
+    size_t len = 0;
+    for (size_t i = 0; i < 4; i++) {
+        if (!parts[i][0] || len >= sizeof text)
+            continue;
+        int n = snprintf(text + len, sizeof text - len, "%s%s%s", len ? ": " : "", i == 1 ? id : "",
+                         parts[i]);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    bool origin = report->origin && report->origin[0];
+    dprintf(STDERR_FILENO, "beck: %s%s%s%s\n", text, origin ? " (" : "",
+            origin ? report->origin : "", origin ? ")" : "");
 }
 
 /* The program's handler runs as if outside any task, so that whatever it does cannot suspend the
@@ -41,6 +54,7 @@ void bki_report(const bk_error_report *given)
     report.task = report.task ? report.task : "";
     report.call = report.call ? report.call : "";
     report.detail = report.detail ? report.detail : "";
+    report.origin = report.origin ? report.origin : "";
     if (bki_has_loop() && !bki_loop->reporting)
         call_handler(bki_loop, &report);
     else

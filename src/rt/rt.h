@@ -133,6 +133,13 @@ struct bk_task {
     char *name;                    /* NULL: named after fn; else allocated */
 };
 
+/* An object that debug mode looks after (debug.h). */
+struct bki_tracked {
+    struct bki_list link;
+    const char *what;
+    uint64_t site;
+};
+
 /* ---- The loop ---- */
 
 /* Something outside that must not outlive the loop, such as a child process: run is called when the
@@ -196,6 +203,7 @@ struct bk_loop {
                                      backend->wake */
     struct bki_inbox *inbox;      /* work posted by other threads */
     struct bk_executor *executor; /* threads for blocking calls, made at first use */
+    struct bki_debug *debug; /* debug.c: NULL unless in debug mode */
     struct bki_stall *stall;      /* stall.c: who watches whether it goes on */
     uint64_t n_turns;
     bool polling;               /* waits in the kernel */

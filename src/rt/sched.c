@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/list.h"
+#include "rt/debug.h"
 
 struct bk_loop bki_nowhere = {
     .current = &bki_nowhere.scheduler,
@@ -213,9 +214,12 @@ static bool fire_timers(struct bk_loop *loop)
 
 static void poll_backend(struct bk_loop *loop, int64_t timeout_ns)
 {
+    int64_t since_ns = __builtin_expect(loop->debug != NULL, 0) ? bki_debug_clock_ns() : 0;
     loop->polling = timeout_ns != 0;
     int r = loop->backend->poll(loop, timeout_ns);
     loop->polling = false;
+    if (__builtin_expect(since_ns != 0, 0) && timeout_ns >= 0)
+        bki_debug_slow(since_ns, timeout_ns, "the loop woke late", "");
     if (r < 0 && !loop->fatal)
         loop->fatal = r;
     unsigned flags = atomic_load_explicit(&loop->inbox_flags, memory_order_relaxed);

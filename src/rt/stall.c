@@ -32,6 +32,7 @@
 #define MOST_FRAMES 48
 #define MOST_STACK ((uint64_t)64 << 20)
 #define ANSWER_MS 200
+#define LEAST_NAP_NS 1000000
 
 /* What tells one step from the next. */
 struct progress {
@@ -383,7 +384,8 @@ static bool nap(struct bki_stall *s, int64_t ns)
 static void *watch(void *ctx)
 {
     struct bki_stall *s = ctx;
-    int64_t nap_ns = s->limit_ns / 2, since_ns = now_ns(), last_ns = since_ns;
+    int64_t nap_ns = s->limit_ns / 2 > LEAST_NAP_NS ? s->limit_ns / 2 : LEAST_NAP_NS;
+    int64_t since_ns = now_ns(), last_ns = since_ns;
     struct progress seen = {0};
     size_t n_frames = 0;
     bool told = false;

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "rt/circle.h"
+#include "rt/debug.h"
 #include "rt/group.h"
 #include "rt/local.h"
 #include "rt/report.h"
@@ -155,13 +156,28 @@ static void report_unseen(struct bk_task *task)
     if (task->result >= 0 || task->result == -ECANCELED || task->was_observed)
         return;
     task->was_observed = true;
-    char label[BKI_NAME_MAX * 2];
+    char label[BKI_NAME_MAX * 2], origin[160];
     bk_error_report report = {
         .what = "task failed and nobody waited for it",
         .task = bki_task_label(task, label, sizeof label),
         .task_id = task->id,
         .result = task->result,
         .detail = bki_error_slot_text(&task->error),
+        .origin = bki_debug_origin("started", task->spawn_site, origin, sizeof origin),
+    };
+    bki_report(&report);
+}
+
+static void report_kept(const struct bk_task *task)
+{
+    char label[BKI_NAME_MAX * 2], origin[160];
+    if (!bki_debug_on())
+        return;
+    bk_error_report report = {
+        .what = "a task's handle was not freed",
+        .task = bki_task_label(task, label, sizeof label),
+        .task_id = task->id,
+        .origin = bki_debug_origin("started", task->spawn_site, origin, sizeof origin),
     };
     bki_report(&report);
 }
@@ -191,6 +207,7 @@ void bki_task_report_ended(struct bk_loop *loop)
     for (struct bki_list *n = bki_list_first(&loop->ended); n; n = bki_list_next(&loop->ended, n)) {
         struct bk_task *task = bki_container(n, struct bk_task, all_link);
         report_unseen(task);
+        report_kept(task);
         free_texts(task);
     }
 }
