@@ -44,7 +44,12 @@ static void describe_race(const void *object, char *buf, size_t size)
         snprintf(buf + n, size - (size_t)n, " (%d of %d)", last + 1, race->n);
 }
 
-static const struct bki_wait_kind wait_connect = {.what = "connect", .describe = describe_race};
+static const struct bki_wait_kind wait_connect = {
+    .what = "connect",
+    .describe = describe_race,
+    .about = "address %i of %i",
+    .at = {offsetof(struct race, next), offsetof(struct race, n)},
+};
 
 /* ---- The order ---- */
 

@@ -12,15 +12,8 @@
 #define DEFAULT_BACKLOG 100
 #define BACK_OFF_SECONDS 1
 
-static void describe_listener(const void *object, char *buf, size_t size)
-{
-    const struct bk_listener *l = object;
-    size_t len = strnlen(l->address, size - 1);
-    memcpy(buf, l->address, len);
-    buf[len] = '\0';
-}
-
-static const struct bki_wait_kind wait_accept = {.what = "accept", .describe = describe_listener};
+static const struct bki_wait_kind wait_accept = {
+    .what = "accept", .about = "%s", .at = {offsetof(struct bk_listener, address)}};
 
 /* ---- Life ---- */
 

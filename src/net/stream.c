@@ -212,6 +212,11 @@ static void describe_stream(const void *object, char *buf, size_t size)
         snprintf(buf + n, size - (size_t)n, " (%zu bytes unsent)", unsent);
 }
 
-const struct bki_wait_kind bki_wait_read = {.what = "read", .describe = describe_stream};
-const struct bki_wait_kind bki_wait_write = {.what = "write", .describe = describe_stream};
-const struct bki_wait_kind bki_wait_close = {.what = "close", .describe = describe_stream};
+/* From outside the peer can be told only if somebody has asked for its name before. */
+#define ABOUT_STREAM                                                                               \
+    .describe = describe_stream, .about = "fd %i %s",                                              \
+    .at = {offsetof(struct bk_stream, fd.fd), offsetof(struct bk_stream, peer)}
+
+const struct bki_wait_kind bki_wait_read = {.what = "read", ABOUT_STREAM};
+const struct bki_wait_kind bki_wait_write = {.what = "write", ABOUT_STREAM};
+const struct bki_wait_kind bki_wait_close = {.what = "close", ABOUT_STREAM};

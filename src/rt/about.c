@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MOST_TEXT 80
+
 struct text {
     char *buf;
     size_t len, size;
@@ -50,6 +52,22 @@ static void add_name(struct text *text, struct place *p)
     name[sizeof name - 1] = '\0';
     if (name[0])
         add(text, "'%s' ", name);
+}
+
+static void add_text(struct text *text, struct place *p)
+{
+    uint64_t at = next_word(p);
+    char c;
+    for (int i = 0; at && i < MOST_TEXT &&
+                    p->source->read(p->source->ctx, at + (uint64_t)i, &c, 1) && c >= ' ';
+         i++)
+        add(text, "%c", c);
+}
+
+static void add_time_left(struct text *text, struct place *p)
+{
+    int64_t ns = (int64_t)next_word(p) - p->source->now_ns;
+    add(text, "%.3f s", (double)(ns > 0 ? ns : 0) / 1e9);
 }
 
 static void add_len(struct text *text, struct place *p)
@@ -106,6 +124,12 @@ static void add_value(struct text *text, struct place *p, char what)
         break;
     case 'i':
         add_int(text, p);
+        break;
+    case 's':
+        add_text(text, p);
+        break;
+    case 'w':
+        add_time_left(text, p);
         break;
     case 'l':
         add_limit(text, next_word(p));

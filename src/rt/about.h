@@ -13,6 +13,8 @@
  *          3.200 s"; "held by a task that has ended"
  *     %c   the id of a task, 0 for none:          ", consumer #3 parse"
  *     %p   the same:                              ", producer #3 feed"
+ *     %s   a pointer to a text, which may be NULL
+ *     %w   a moment of the loop's clock, int64_t:  "9.250 s"
  *     %T   no place, the object is a task:        "#3 writer" */
 #ifndef BECK_SRC_RT_ABOUT_H
 #define BECK_SRC_RT_ABOUT_H

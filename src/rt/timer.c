@@ -29,14 +29,8 @@ struct sleeper {
     int64_t deadline_ns;
 };
 
-static void describe_sleep(const void *object, char *buf, size_t size)
-{
-    const struct sleeper *sleeper = object;
-    int64_t left = sleeper->deadline_ns - bki_clock_ns(sleeper->task->loop);
-    snprintf(buf, size, "for %.3f s more", (double)(left > 0 ? left : 0) / 1e9);
-}
-
-static const struct bki_wait_kind sleep_kind = {.what = "sleep", .describe = describe_sleep};
+static const struct bki_wait_kind sleep_kind = {
+    .what = "sleep", .about = "for %w more", .at = {offsetof(struct sleeper, deadline_ns)}};
 /* A main task that sleeps for ever waits for a signal or another thread to end it: no deadlock. */
 static const struct bki_wait_kind forever_kind = {.what = "sleep for ever"};
 static const struct bki_wait_kind main_forever_kind = {.what = "sleep for ever", .external = true};
