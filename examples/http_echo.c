@@ -71,8 +71,9 @@ static int serve(void *ctx)
         return r;
     printf("listening on %s://%s/\n", args[1] ? "https" : "http", bk_listener_address(listener));
     fflush(stdout);
-    r = bk_http_serve(listener, echo, NULL,
-                      &(bk_http_serve_opts){.max_body = BK_UNBOUNDED, .drain = bk_seconds(1)});
+    r = bk_http_serve(
+        listener, echo, NULL,
+        &(bk_http_serve_opts){.max_body = BK_UNBOUNDED, .trace = true, .drain = bk_seconds(1)});
     return bk_listener_close(&listener, r);
 }
 

@@ -55,6 +55,7 @@ typedef struct bk_http_serve_opts {
     bk_duration idle_timeout; /* between requests, and in a stalled body; default 60 s */
     size_t min_rate;          /* bytes/s that a client must send of a body while it is waited */
     bk_duration min_rate_grace; /* for, and take of a reply, after the grace; default 240, 5 s */
+    bool trace;                 /* TRACE goes to the handler; by default it is answered with 501 */
     bk_duration drain;          /* once cancelled, for requests in progress; default 10 s */
     /* Called in the connection's task when a handler has failed (other than with -ECANCELED), or a
      * reply was left incomplete; bk_errmsg has the detail.

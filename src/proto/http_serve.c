@@ -100,7 +100,8 @@ static int refusal(const struct bk_http_req *req, const char **why)
 {
     const struct bki_http_head *h = &req->head;
     const char *method = bk_http_req_method(req);
-    if (strcmp(method, "CONNECT") == 0 || strcmp(method, "TRACE") == 0) {
+    bool trace = strcmp(method, "TRACE") == 0 && !req->server->opts.trace;
+    if (strcmp(method, "CONNECT") == 0 || trace) {
         *why = "this server does not do that";
         return 501;
     }

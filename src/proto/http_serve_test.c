@@ -123,6 +123,14 @@ LOOP_TEST(some_methods_are_refused)
     CHECK_EQ(site_close(&site), -ECANCELED);
 }
 
+LOOP_TEST(a_trace_is_handled_when_asked)
+{
+    struct site site = {.handler = hello, .opts = {.trace = true}};
+    CHECK_EQ(site_open(&site), 0);
+    CHECK_STR(status_of_answer(ask(&site, "TRACE / HTTP/1.1\r\n" HOST "\r\n")), "200");
+    CHECK_EQ(site_close(&site), -ECANCELED);
+}
+
 LOOP_TEST(requests_that_end_too_early)
 {
     struct site site = {.handler = tell};
@@ -311,6 +319,7 @@ CHECK_MAIN(TEST(a_request_is_answered), TEST(targets_have_four_forms),
            TEST(bodies_come_with_a_length_or_in_chunks),
            TEST(connections_serve_one_request_after_the_other),
            TEST(old_clients_keep_a_connection_only_when_they_ask), TEST(some_methods_are_refused),
-           TEST(requests_that_end_too_early), TEST(replies_have_a_length_or_come_in_chunks),
-           TEST(some_replies_have_no_body), TEST(failing_handlers_are_told_from_replies),
+           TEST(a_trace_is_handled_when_asked), TEST(requests_that_end_too_early),
+           TEST(replies_have_a_length_or_come_in_chunks), TEST(some_replies_have_no_body),
+           TEST(failing_handlers_are_told_from_replies),
            TEST(wrong_calls_are_refused_and_change_nothing))
