@@ -90,8 +90,9 @@ BK_API int bk_datagram_recv(bk_datagram *datagram, bk_msg **msg, bk_address *fro
  * returns.
  * Suspends while the kernel's buffer is full; datagrams leave in the order of the calls.
  * Returns 0: it is on its way, which is all that datagrams promise; -EMSGSIZE: too long, nothing
- * sent; -EDESTADDRREQ: not connected; -EAFNOSUPPORT: to is of another kind than the socket;
- * -ECANCELED: not sent; or what the network says of an earlier datagram, this one not sent. */
+ * sent; -EDESTADDRREQ: not connected; -EISCONN: connected, and to somebody else; -EAFNOSUPPORT: to
+ * is of another kind than the socket; -ECANCELED: not sent; or what the network says of an earlier
+ * datagram, this one not sent. */
 BK_API int bk_datagram_send(bk_datagram *datagram, const void *data, size_t len);
 BK_API int bk_datagram_send_to(bk_datagram *datagram, const bk_address *to, const void *data,
                                size_t len);

@@ -125,6 +125,10 @@ static int prepare(struct bk_datagram *d, struct sending *s, const bk_address *t
         return bk_fail(-EAFNOSUPPORT, "%s is no address for a socket at %s",
                        bki_address_format(&s->to, text), bk_datagram_local(d));
     }
+    if (d->peer.len > 0 && !bki_address_equal(&s->to, &d->peer))
+        return bk_fail(-EISCONN, "this socket is connected to %s", bk_datagram_remote(d));
+    if (d->peer.len > 0)
+        return 0;
     s->hdr.msg_name = &s->to.any;
     s->hdr.msg_namelen = s->to.len;
     return 0;

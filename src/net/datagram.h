@@ -19,8 +19,9 @@ struct bk_datagram {
     size_t max_size;
     char *room; /* of max_size bytes, for the datagram to come; NULL before the first */
     char *local, *remote;
-    char *path; /* of a Unix socket file that is ours to remove; NULL: none */
-    dev_t dev;  /* which file that is */
+    struct bki_address peer; /* where it is connected; len 0: nowhere */
+    char *path;              /* of a Unix socket file that is ours to remove; NULL: none */
+    dev_t dev;               /* which file that is */
     ino_t ino;
 };
 

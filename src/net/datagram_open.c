@@ -122,6 +122,15 @@ static int remember_file(struct bk_datagram *d, const struct bki_address *addres
     return d->path ? 0 : -ENOMEM;
 }
 
+static void set_fd(struct bk_datagram *d, int fd, int family)
+{
+    d->family = (sa_family_t)family;
+    d->peer.len = sizeof d->peer - offsetof(struct bki_address, any);
+    if (getpeername(fd, &d->peer.any, &d->peer.len) < 0)
+        d->peer.len = 0;
+    bki_fd_init(&d->fd, fd, true);
+}
+
 /* Opens d's socket.  local, remote: NULL for none. */
 static int open_socket(struct bk_datagram *d, const struct bki_address *local,
                        const struct bki_address *remote, const bk_datagram_opts *opts)
@@ -147,8 +156,7 @@ static int open_socket(struct bk_datagram *d, const struct bki_address *local,
         close(fd);
         return r;
     }
-    d->family = (sa_family_t)family;
-    bki_fd_init(&d->fd, fd, true);
+    set_fd(d, fd, family);
     return local ? remember_file(d, local) : 0;
 }
 
@@ -264,8 +272,7 @@ int bk_datagram_from_fd(bk_datagram **out, int fd, const bk_datagram_opts *opts)
         r = bki_fail_errno(errno, "descriptor %d", fd);
         return bk_datagram_close(&d, r);
     }
-    d->family = (sa_family_t)family;
-    bki_fd_init(&d->fd, fd, true);
+    set_fd(d, fd, family);
     *out = d;
     return 0;
 }
