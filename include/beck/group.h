@@ -8,8 +8,8 @@
  *     return bk_group_close(&tasks, r);
  *
  * When a child fails, the group aborts: the other children are cancelled, and so is the opener
- * until it closes the group, which then returns that first failure.  A child that ends with
- * -ECANCELED is not a failure.
+ * until it closes the group, which then returns that first failure.  It aborts once what is
+ * ready has run: others may fail as well.  A child that ends with -ECANCELED is not a failure.
  *
  * Everything here is for the loop thread, in a task; what may suspend says so. */
 #ifndef BECK_GROUP_H

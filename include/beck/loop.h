@@ -36,10 +36,10 @@ BK_BEGIN_DECLS
  * asyncio: new_event_loop, Runner. */
 BK_API int bk_loop_new(bk_loop **out, const bk_run_opts *opts);
 
-/* Runs main(ctx) as a task until it has ended, and everything else that is ready meanwhile.  What
- * it leaves behind stays and goes on in the next run.  Signals are taken as bk_run_opts.no_signals
- * says while it runs.  When nothing can happen it waits for other threads, where bk_run would
- * report a deadlock: they may know the loop.
+/* Runs main(ctx) as a task until it has ended, and everything else that is ready meanwhile or then.
+ * What it leaves behind stays and goes on in the next run.  Signals are taken as
+ * bk_run_opts.no_signals says while it runs.  When nothing can happen it waits for other threads,
+ * where bk_run would report a deadlock: they may know the loop.
  * Returns main's result, or:
  * -BK_EINTERRUPTED  a signal cancelled main, and it ended with -ECANCELED
  * -EINPROGRESS      bk_loop_stop came before main had ended; it stays, too

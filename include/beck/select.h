@@ -65,8 +65,8 @@ BK_API bk_case bk_case_sleep_until(bk_time when);
  * Returns its index, and its outcome in cases[index].result.  Errors, and then nothing has
  * happened: -ECANCELED; -EINVAL when n is 0; -BK_ENOTASK; -EPERM when an object belongs to
  * another loop; -ENOMEM, with time limits or more than 8 cases.  A case that took something (an
- * item, a message) wins over a cancel that comes before the caller runs again; the cancel shows at
- * the next call. */
+ * item, a message) wins over a cancel that comes after it, before the caller runs again; the cancel
+ * shows at the next call. */
 BK_API int bk_select(bk_case *cases, size_t n);
 
 /* The same without waiting: -EAGAIN when nothing can happen now.  Never suspends, and looks at no

@@ -3,7 +3,7 @@
  *
  * All are fair (first come, first served), hand over directly to the longest waiter, and lose
  * nothing to a cancel: a waiter that was granted something before its cancel returns 0 and sees the
- * cancel at its next call.
+ * cancel at its next call; one that was cancelled before is passed over.
  *
  * Each belongs to one loop: the one that made it, or the first that uses it.  While that loop is
  * alive, every call from another loop or thread returns -EPERM and changes nothing, and freeing

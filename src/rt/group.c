@@ -31,7 +31,9 @@ struct bk_group {
     void *on_failure_ctx;
     bk_errors *errors;      /* collected so far */
     bk_errors **errors_out; /* where they go, or NULL */
+    struct bki_call abort_call;
     bool keep_going;
+    bool abort_queued; /* abort_call is in the ready queue */
     bool cancelled;    /* no more children */
     bool called_off;   /* cancelled by bk_group_cancel */
     bool owner_raised; /* the owner is cancelled until it closes the group */
@@ -254,6 +256,24 @@ static void abort_group(struct bk_group *group)
     bki_cancel_raise(group->owner, group->frame);
 }
 
+static void abort_now(struct bki_call *call)
+{
+    struct bk_group *group = bki_container(call, struct bk_group, abort_call);
+    group->abort_queued = false;
+    abort_group(group);
+}
+
+/* In the ready queue, as asyncio does: children that are ready have their step first, and when they
+ * fail, too, the group tells of it. */
+static void abort_soon(struct bk_group *group)
+{
+    if (group->abort_queued || group->owner_raised)
+        return;
+    group->abort_queued = true;
+    group->abort_call.go = abort_now;
+    bki_call_push(group->owner->loop, &group->abort_call);
+}
+
 void bk_group_cancel(bk_group *group)
 {
     if (check_loop(group) < 0) {
@@ -303,7 +323,7 @@ void bki_group_child_done(struct bk_task *task)
     } else if (task->result < 0 && task->result != -ECANCELED) {
         record_failure(group, task);
         if (!group->keep_going)
-            abort_group(group);
+            abort_soon(group);
     }
     give_place(group);
 }
@@ -424,6 +444,10 @@ int bk_group_close(bk_group **group, int r)
     if ((r < 0 || bki_check_cancel() < 0) && !g->cancelled)
         cancel_children(g);
     wait_for_children(g);
+    while (g->abort_queued) {
+        bki_give_way(g->owner->loop);
+        wait_for_children(g);
+    }
     if (g->owner_raised)
         bki_cancel_lower(g->frame);
     bool child_first = child_failed_first(g, r, failure_before);

@@ -2,6 +2,7 @@
  * How groups end: all their errors, calling them off, cancels from inside and outside, and children
  * that say when they are ready. */
 #include <beck/group.h>
+#include <beck/sync.h>
 
 #include "tests/run_helper.h"
 
@@ -207,6 +208,72 @@ static int group_of_two(void *ctx)
     trace("%s", r == -ECANCELED ? "cancelled" : bk_errmsg());
     trace("%d %d", bk_cancelling(), bk_yield() == -ECANCELED);
     return r;
+}
+
+/* Nobody is cancelled before a sibling's failure has gone through the loop. */
+static void fail_together(bk_fn *fn)
+{
+    bk_group *group = NULL;
+    bk_errors *errors = NULL;
+    CHECK_EQ(bk_group_open(&group, &(bk_group_opts){.errors = &errors}), 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(bk_group_go(group, fn, NULL, NULL), 0);
+    CHECK_EQ(bk_group_close(&group, 0), -EIO);
+    CHECK_EQ(bk_errors_count(errors), 3);
+    bk_errors_free(&errors);
+    CHECK_EQ(bk_yield(), 0);
+}
+
+static int fail_at_once(void *ctx)
+{
+    (void)ctx;
+    return -EIO;
+}
+
+static int fail_after_a_yield(void *ctx)
+{
+    (void)ctx;
+    int r = bk_yield();
+    return r < 0 ? r : -EIO;
+}
+
+LOOP_TEST(C090_T14_children_that_fail_in_one_turn_are_all_told_of)
+{
+    fail_together(fail_at_once);
+    fail_together(fail_after_a_yield);
+}
+
+LOOP_TEST(C088_T14_the_opener_that_waits_for_the_child_is_cancelled)
+{
+    bk_group *group = NULL;
+    bk_task *child = NULL;
+    CHECK_EQ(bk_group_open(&group, NULL), 0);
+    CHECK_EQ(bk_group_go_task(group, &child, fail_at_once, NULL, NULL), 0);
+    CHECK_EQ(bk_task_wait(child, NULL), -ECANCELED);
+    CHECK_EQ(bk_group_close(&group, -ECANCELED), -EIO);
+    CHECK_EQ(bk_yield(), 0);
+    bk_task_free(&child);
+}
+
+/* The opener runs before the abort does, and has nobody left to wait for. */
+static int fail_then_wake(void *ctx)
+{
+    bk_event_set(ctx);
+    return -EIO;
+}
+
+LOOP_TEST(C088_T14_the_opener_closes_before_the_abort_has_come)
+{
+    bk_group *group = NULL;
+    bk_event *event = NULL;
+    CHECK_EQ(bk_event_new(&event, NULL), 0);
+    CHECK_EQ(bk_group_open(&group, NULL), 0);
+    CHECK_EQ(bk_group_go(group, fail_then_wake, event, NULL), 0);
+    CHECK_EQ(bk_event_wait(event), 0);
+    CHECK_EQ(bk_group_count(group), 0);
+    CHECK_EQ(bk_group_close(&group, 0), -EIO);
+    CHECK_EQ(bk_yield(), 0);
+    bk_event_free(&event);
 }
 
 LOOP_TEST(C092_T14_a_cancel_from_outside_comes_back_as_one)
@@ -569,6 +636,9 @@ CHECK_MAIN(TEST(C090_C091_T14_N1_all_errors_in_the_order_of_ending_and_the_opene
            TEST(C089_T14_the_openers_failure_is_part_of_the_list),
            TEST(a_failure_behind_that_of_the_opener_is_reported),
            TEST(a_list_is_bounded_and_the_rest_is_reported), TEST(gather_collects_the_texts_too),
+           TEST(C090_T14_children_that_fail_in_one_turn_are_all_told_of),
+           TEST(C088_T14_the_opener_that_waits_for_the_child_is_cancelled),
+           TEST(C088_T14_the_opener_closes_before_the_abort_has_come),
            TEST(C092_T14_a_cancel_from_outside_comes_back_as_one),
            TEST(C092_T14_a_cancel_from_outside_with_an_error_gives_the_error),
            TEST(T14_close_waits_even_when_cancelled_again_and_again),

@@ -198,8 +198,8 @@ LOOP_TEST(C120_Q1_test_get_cancelled_race)
     bk_queue_free(&q);
 }
 
-/* The item and the cancel in one turn, in either order: the getter has the item, and no item is
- * lost. */
+/* The item and the cancel in one turn: a getter that was cancelled first leaves the item, one that
+ * was given it before has it; no item is lost. */
 static void get_and_cancel(bool cancel_first)
 {
     bk_queue *q = queue_of(0);
@@ -213,7 +213,9 @@ static void get_and_cancel(bool cancel_first)
     if (!cancel_first)
         bk_task_cancel(t1);
     CHECK_EQ(finish(&t1), -ECANCELED); /* it did not see the cancel, so it ends with it */
-    CHECK_EQ(g1.item, 1);
+    CHECK_EQ(g1.item, cancel_first ? 0 : 1);
+    if (cancel_first)
+        CHECK_EQ(take(q), 1);
     CHECK_EQ(take(q), 2);
     bk_queue_free(&q);
 }
@@ -226,6 +228,20 @@ LOOP_TEST(C120_Q1_test_get_cancel_drop_one_pending_reader)
 LOOP_TEST(C120_Q1_test_get_cancel_first)
 {
     get_and_cancel(true);
+}
+
+LOOP_TEST(C119_C120_Q1_an_item_goes_by_a_cancelled_getter_to_the_next)
+{
+    bk_queue *q = queue_of(0);
+    struct call g1 = {.queue = q}, g2 = {.queue = q};
+    bk_task *t1 = start(do_get, &g1), *t2 = start(do_get, &g2);
+    let_run(1);
+    bk_task_cancel(t1);
+    CHECK_EQ(bk_queue_try_put(q, ITEM(1)), 0);
+    CHECK_EQ(finish(&t1), -ECANCELED);
+    CHECK_EQ(finish(&t2), 1);
+    CHECK_EQ(g2.item, 1);
+    bk_queue_free(&q);
 }
 
 LOOP_TEST(C120_Q1_test_get_cancel_drop_many_pending_readers)
@@ -276,7 +292,8 @@ LOOP_TEST(C120_Q1_test_cancelled_puts_not_being_held_in_self_putters)
     bk_queue_free(&q);
 }
 
-/* A slot that came free and the cancel in one turn, in either order: the item went in, once. */
+/* A slot that came free and the cancel in one turn: the item went in, once, unless the cancel was
+ * first. */
 static void put_and_cancel(bool cancel_first)
 {
     bk_queue *q = queue_of(1);
@@ -290,8 +307,9 @@ static void put_and_cancel(bool cancel_first)
     if (!cancel_first)
         bk_task_cancel(t);
     CHECK_EQ(finish(&t), -ECANCELED);
-    CHECK_STR(trace_text(), "put 2");
-    CHECK_EQ(take(q), 2);
+    CHECK_STR(trace_text(), cancel_first ? "" : "put 2");
+    if (!cancel_first)
+        CHECK_EQ(take(q), 2);
     CHECK_EQ(bk_queue_len(q), 0);
     bk_queue_free(&q);
 }
@@ -632,6 +650,7 @@ CHECK_MAIN(TEST(C121_C125_Q1_test_empty), TEST(C125_N7_differs_test_default_limi
            TEST(C120_Q1_test_get_cancelled_race),
            TEST(C120_Q1_test_get_cancel_drop_one_pending_reader),
            TEST(C120_Q1_test_get_cancel_first),
+           TEST(C119_C120_Q1_an_item_goes_by_a_cancelled_getter_to_the_next),
            TEST(C120_Q1_test_get_cancel_drop_many_pending_readers),
            TEST(C120_Q1_test_cancelled_getters_not_being_held_in_self_getters),
            TEST(C120_Q1_test_cancelled_puts_not_being_held_in_self_putters),

@@ -321,6 +321,9 @@ bool bki_grant(struct bki_waiter *w, int result);
 /* Grants the first in line that can be and returns it (valid until its task runs), NULL when nobody
  * waits. */
 struct bki_waiter *bki_grant_first(struct bki_list *line, int result);
+/* The same for what can be had once only: passes over those who have been cancelled and have not
+ * run since. */
+struct bki_waiter *bki_hand_to_first(struct bki_list *line, int result);
 void bki_grant_all(struct bki_list *line, int result);
 
 /* A place in a task's joiners that wakes nobody: as the task ends (its result is set, its state is

@@ -9,9 +9,11 @@
 #include "rt/loop.h"
 #include "rt/sched.h"
 
+/* What is ready as the main task ends still has its step: end_task has put the stop behind it. */
 static bool is_over(struct bk_loop *loop)
 {
-    return loop->stopped || (loop->main_task && loop->main_task->state == BKI_DONE);
+    return loop->stopped ||
+           (loop->main_task && loop->main_task->state == BKI_DONE && !loop->stop_queued);
 }
 
 /* until: NULL: for ever. */

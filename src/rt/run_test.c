@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <beck/group.h>
+#include <beck/loop.h>
 #include <beck/sync.h>
 
 #include "tests/trace.h"
@@ -293,6 +294,33 @@ static void C005_a_sleep_is_never_early(void)
     CHECK_EQ(bk_run(real_sleep, NULL, &(bk_run_opts){.clock = BK_CLOCK_REAL}), 1);
 }
 
+static int yield_on(void *ctx)
+{
+    for (int i = 0; i < 3; i++) {
+        trace("%s%d", (const char *)ctx, i);
+        bk_yield();
+    }
+    return 0;
+}
+
+static int start_it(void *ctx)
+{
+    return bk_go(NULL, yield_on, ctx, NULL);
+}
+
+/* As if main had stopped the loop: what is ready has one more step, and no more. */
+static void R1_R4_what_is_ready_as_main_ends_has_a_last_step(void)
+{
+    bk_loop *loop = NULL;
+    trace_reset();
+    CHECK_EQ(bk_loop_new(&loop, &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL}), 0);
+    CHECK_EQ(bk_loop_run(loop, start_it, "task"), 0);
+    CHECK_STR(trace_text(), "task0");
+    CHECK_EQ(bk_loop_run(loop, return_7, NULL), 7);
+    CHECK_STR(trace_text(), "task0 task1 task2");
+    CHECK_EQ(bk_loop_close(&loop, 0), 0);
+}
+
 static void info_says_what_runs(void)
 {
     bk_info info;
@@ -308,6 +336,7 @@ static void info_says_what_runs(void)
 CHECK_MAIN(TEST(R1_the_result_is_mains), TEST(C013_R1_a_run_inside_a_run_is_refused),
            TEST(an_unknown_backend_is_refused_by_name),
            TEST(C016_R1_remaining_tasks_are_cancelled_awaited_and_reported),
+           TEST(R1_R4_what_is_ready_as_main_ends_has_a_last_step),
            TEST(max_tasks_is_a_limit_with_a_name), TEST(a_deadlock_is_reported_and_ends_the_run),
            TEST(a_stack_overflow_names_the_task),
            TEST(a_dump_shows_the_tree_and_what_each_waits_for), TEST(each_thread_may_run_a_loop),

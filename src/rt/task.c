@@ -248,13 +248,16 @@ static void end_task(struct bk_task *task, int result)
     task->result = result;
     bki_list_remove(&task->all_link);
     loop->n_tasks--;
-    tell_joiners(task);
+    /* The group first: its abort reaches an opener that waits for this child. */
     if (task->group)
         bki_group_child_done(task);
+    tell_joiners(task);
     if (task->refs > 1)
         bki_list_push_back(&loop->ended, &task->all_link);
     /* DONE last: whoever looks before sees a task still alive. */
     task->state = BKI_DONE;
+    if (task == loop->main_task)
+        bki_sched_stop(loop);
     bki_task_unref(task);
 }
 
