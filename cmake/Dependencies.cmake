@@ -20,7 +20,7 @@ else()
 endif()
 
 if(NOT BECK_ONLY_RT)
-    pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl)
+    pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl>=3.0)
     pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
     pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
     list(APPEND BECK_NEEDS_MODULES openssl zlib sqlite3)

@@ -171,4 +171,22 @@ static inline int pass(bk_stream *from, bk_stream *to, const char *text)
     return r < 0 ? r : memcmp(buf, text, len) == 0 ? 0 : -EIO;
 }
 
+/* One connection more, and whether it resumed a session. */
+static inline int connect_again(struct pair *p, bool *resumed)
+{
+    bk_tls_info info = {0};
+    close_streams(p);
+    int r = open_streams(p, NULL);
+    if (r == 0)
+        r = shake(p);
+    if (r == 0)
+        r = pass(p->server, p->client, "tickets come first");
+    if (r == 0)
+        r = bk_stream_tls_info(p->client, &info);
+    *resumed = info.resumed;
+    if (r == 0)
+        r = bk_stream_tls_info(p->server, &info);
+    return r < 0 ? r : info.resumed == *resumed ? 0 : -EIO;
+}
+
 #endif

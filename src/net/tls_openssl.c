@@ -60,13 +60,13 @@ static int raw_read(BIO *bio, char *buf, int len)
     ssize_t n = bki_tls_raw_recv(c, buf, (size_t)len);
     if (n > 0)
         return (int)n;
-    if (n == -EAGAIN)
+    /* Of an end OpenSSL is not told: it would send an alert, and forget the session. */
+    c->raw_ended = n == 0;
+    if (n == 0 || n == -EAGAIN)
         BIO_set_retry_read(bio);
-    else if (n < 0)
-        c->raw_error = (int)n;
     else
-        c->raw_ended = true;
-    return n == 0 ? 0 : -1;
+        c->raw_error = (int)n;
+    return -1;
 }
 
 static int raw_write(BIO *bio, const char *data, int len)
@@ -82,11 +82,9 @@ static int raw_write(BIO *bio, const char *data, int len)
 
 static long raw_control(BIO *bio, int command, long number, void *pointer)
 {
-    const struct bki_tls_conn *c = BIO_get_data(bio);
+    (void)bio;
     (void)number;
     (void)pointer;
-    if (command == BIO_CTRL_EOF)
-        return c->raw_ended;
     return command == BIO_CTRL_FLUSH;
 }
 
@@ -253,7 +251,7 @@ static int cut_short(const struct bki_tls_conn *c)
 static int judge(struct bki_tls_conn *c, int r)
 {
     int error = SSL_get_error(c->ssl, r);
-    if (error == SSL_ERROR_WANT_READ)
+    if (error == SSL_ERROR_WANT_READ && !c->raw_ended)
         return -EAGAIN;
     if (error == SSL_ERROR_ZERO_RETURN)
         return 0;
