@@ -81,10 +81,13 @@ static void each_mistake_has_its_answer(void)
 
 static void secrets_are_not_in_names(void)
 {
-    struct urls u = {.from = "ws://user:secret@127.0.0.1:1/feed?token=secret"};
+    struct urls u = {.from = "ws://127.0.0.1:1/feed?token=secret"};
     CHECK(urls_run(&u) < 0);
     CHECK(strstr(u.error, "ws://127.0.0.1:1/feed: "));
     CHECK(!strstr(u.error, "secret"));
+    struct urls v = {.from = "ws://user:secret@127.0.0.1:1/feed"};
+    CHECK_EQ(urls_run(&v), -BK_EURL);
+    CHECK(strstr(v.error, "password") && !strstr(v.error, "secret"));
 }
 
 static void the_list_is_sorted_and_told(void)

@@ -116,9 +116,9 @@ LOOP_TEST(a_connection_that_was_busy_gives_its_buffers_back)
 {
     struct raw raw;
     bk_task *task = NULL;
-    static char frame[60010];
+    static char frame[60010], payload[59000];
     CHECK_EQ(open_raw(&raw, NULL), 0);
-    size_t n = put_frame(frame, 0x82, frame + 100, 59000);
+    size_t n = put_frame(frame, 0x82, payload, sizeof payload);
     CHECK_EQ(write(raw.peer, frame, n), (ssize_t)n);
     bk_msg *msg = NULL;
     CHECK_EQ(bk_ws_recv(raw.ws, &msg), 1);

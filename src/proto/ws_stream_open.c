@@ -126,12 +126,13 @@ static int shake_hands(struct bk_ws *ws, bk_stream *s, const struct bki_endpoint
 
 static int connect_target(bk_ws **out, const struct bki_endpoint *t, const bk_ws_opts *opts)
 {
+    static const char *const alpn[] = {"http/1.1", NULL};
     bk_stream *s = NULL;
     struct bk_ws *ws = NULL;
     bk_connect_opts how = {.timeout = bk_forever()};
     if (t->secure) {
         how.tls = opts->tls ? opts->tls : bk_tls_default();
-        how.alpn = (const char *const[]){"http/1.1", NULL};
+        how.alpn = alpn;
     }
     int r = bk_connect(&s, t->address, &how);
     if (r < 0)
