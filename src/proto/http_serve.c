@@ -273,9 +273,8 @@ static int linger(struct bk_http_req *req)
     return r == -ECANCELED ? r : 0;
 }
 
-static int serve_connection(void *ctx, bk_stream **stream)
+int bki_http_serve_stream(struct bki_http_server *server, bk_stream **stream)
 {
-    struct bki_http_server *server = ctx;
     struct bk_http_req req = {
         .server = server, .stream = *stream, .slot = stream, .task = bk_task_current()};
     size_t head = server->opts.max_line + server->opts.max_head + 4;
@@ -300,6 +299,11 @@ static int serve_connection(void *ctx, bk_stream **stream)
 }
 
 /* ---- The server ---- */
+
+static int serve_connection(void *ctx, bk_stream **stream)
+{
+    return bki_http_serve_stream(ctx, stream);
+}
 
 static void begin_drain(void *ctx)
 {
@@ -344,14 +348,21 @@ static void fill_defaults(bk_http_serve_opts *opts)
     fill_time(&opts->drain, bk_seconds(10));
 }
 
+void bki_http_server_init(struct bki_http_server *server, bk_http_fn *handler, void *ctx,
+                          const bk_http_serve_opts *opts)
+{
+    *server = (struct bki_http_server){.handler = handler, .ctx = ctx};
+    if (opts)
+        server->opts = *opts;
+    fill_defaults(&server->opts);
+    bki_list_init(&server->conns);
+}
+
 int bk_http_serve(bk_listener *listener, bk_http_fn *handler, void *ctx,
                   const bk_http_serve_opts *opts)
 {
-    struct bki_http_server server = {.handler = handler, .ctx = ctx};
-    if (opts)
-        server.opts = *opts;
-    fill_defaults(&server.opts);
-    bki_list_init(&server.conns);
+    struct bki_http_server server;
+    bki_http_server_init(&server, handler, ctx, opts);
     return bk_serve(listener, serve_connection, &server,
                     &(bk_serve_opts){.limit = server.opts.limit,
                                      .drain = server.opts.drain,

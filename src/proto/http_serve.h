@@ -77,6 +77,15 @@ struct bk_http_req {
     bool flush_queued;
 };
 
+/* ---- http_serve.c ---- */
+
+void bki_http_server_init(struct bki_http_server *server, bk_http_fn *handler, void *ctx,
+                          const bk_http_serve_opts *opts);
+
+/* Serves a connection from its first request to its end.  0, or -ECANCELED when it is to be dropped:
+ * cancelled, or what went wrong has been told. */
+int bki_http_serve_stream(struct bki_http_server *server, bk_stream **stream);
+
 /* ---- http_req.c ---- */
 
 /* Puts the request whose head is h into req. */
