@@ -12,7 +12,7 @@
 
 static const bk_ws_opts ws_opts = {
     .max_message = 16 << 20,
-    .max_fragments = 1 << 20,
+    .max_fragments = 1 << 17,
     .deflate = {.on = true}, /* for clients that offer it */
 };
 

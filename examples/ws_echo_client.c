@@ -12,7 +12,7 @@
 
 static bk_ws_opts opts = {
     .max_message = 16 << 20,
-    .max_fragments = 1 << 20,
+    .max_fragments = 1 << 17,
     .deflate = {.on = true}, /* offered, and used if the server accepts it */
 };
 

@@ -103,8 +103,8 @@ BK_API const char *bk_ws_peer(const bk_ws *ws);
  * order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors end the
  * connection, and later calls return them again: -ECONNRESET (it ended without a close frame),
  * -EMSGSIZE (over max_message or max_fragments), -BK_EPROTO, -ENOMEM, -ETIMEDOUT (no close frame
- * within close_timeout of ours, or no pong).  Where it was the peer's fault, the peer has been told
- * the matching close code.  RFC 6455 sections 5 to 7. */
+ * within close_timeout of ours, or no pong), -BK_ELIMIT (a hub has cut it off).  Where it was the
+ * peer's fault, the peer has been told the matching close code.  RFC 6455 sections 5 to 7. */
 BK_API int bk_ws_recv(bk_ws *ws, bk_msg **msg);
 
 /* A piece of a message. */
@@ -167,7 +167,8 @@ BK_API const char *bk_ws_close_reason(const bk_ws *ws);
  * r < 0: drops the connection at once, telling the peer 1001 for -ECANCELED and 1011 otherwise if
  * the kernel takes it without waiting.
  * Returns r; or, for r >= 0, why the peer did not confirm a close that it had not asked for itself
- * (-ETIMEDOUT, -ECONNRESET, ...): messages sent may not have reached it.
+ * (-ETIMEDOUT, -ECONNRESET, ...): messages sent may not have reached it; or -BK_EINCOMPLETE after a
+ * bk_ws_send_part that was not the last: then it is dropped as for r < 0.
  * -EBUSY, and nothing is closed: another task is inside a call on it. */
 BK_API int bk_ws_close(bk_ws **ws, int r);
 

@@ -33,7 +33,8 @@ void bki_ws_deflater_reset(struct bki_ws_deflater *deflater);
 bool bki_ws_deflate(struct bki_ws_deflater *deflater, const char **in, size_t *in_len, bool last,
                     char *out, size_t out_len, size_t *made);
 
-/* bits: 8 to 15, as agreed for the peer.  out: NULL on entry; bki_ws_inflater_free it.  -ENOMEM. */
+/* bits: 8 to 15, as agreed for the peer.  (One that looks further back all the same is refused, or
+ * understood, as it happens.)  out: NULL on entry; bki_ws_inflater_free it.  -ENOMEM. */
 int bki_ws_inflater_new(struct bki_ws_inflater **out, int bits);
 void bki_ws_inflater_free(struct bki_ws_inflater **inflater);
 

@@ -211,6 +211,77 @@ LOOP_TEST(short_messages_are_not_compressed)
     close_raw(&raw);
 }
 
+/* A conversation in two portions, or byte by byte. */
+struct script {
+    int fd;
+    size_t len, first;
+    char bytes[200];
+};
+
+static int play(void *ctx)
+{
+    struct script *script = ctx;
+    for (size_t at = 0; at < script->len;) {
+        size_t n = script->first == 0 ? 1 : at == 0 ? script->first : script->len - at;
+        if (write(script->fd, script->bytes + at, n) != (ssize_t)n)
+            return -errno;
+        at += n;
+        bk_sleep(bk_ms(1));
+    }
+    return 0;
+}
+
+static void check_part_of(struct raw *raw, const char *text)
+{
+    bk_ws_part part = {.last = false};
+    char got[20] = "";
+    size_t n = 0;
+    while (!part.last) {
+        CHECK_EQ(bk_ws_recv_part(raw->ws, &part), 1);
+        CHECK(part.data.len <= sizeof got - n && part.first == (n == 0));
+        if (part.data.len > 0)
+            memcpy(got + n, part.data.data, part.data.len);
+        n += part.data.len;
+    }
+    CHECK_MEM(got, n, text, strlen(text));
+}
+
+static void play_in_portions(size_t first, size_t *len)
+{
+    struct raw raw;
+    struct script script = {.first = first};
+    bk_task *player = NULL;
+    bk_msg *msg = NULL;
+    char *at = script.bytes;
+    at += put_frame(at, 0x41, "\xf2\x48\xcd", 3);
+    at += put_frame(at, 0x89, "?", 1);
+    at += put_frame(at, 0x80, "\xc9\xc9\x07\x00", 4);
+    at += put_frame(at, 0xc1, "\xf2\x00\x11\x00\x00", 5);
+    at += put_frame(at, 0x81, "plain", 5);
+    at += put_frame(at, 0xc1, "\xf2\x00\x11\x00\x00", 5);
+    at += put_frame(at, 0x88, "\x03\xe8", 2);
+    *len = script.len = (size_t)(at - script.bytes);
+    CHECK_EQ(open_zipped(&raw, &COMPRESSED(.level = 0)), 0);
+    script.fd = raw.peer;
+    CHECK_EQ(bk_go(&player, play, &script, NULL), 0);
+    check_receives(raw.ws, BK_TEXT, "Hello");
+    check_part_of(&raw, "Hello");
+    check_receives(raw.ws, BK_TEXT, "plain");
+    check_receives(raw.ws, BK_TEXT, "Hello");
+    CHECK_EQ(bk_ws_recv(raw.ws, &msg), 0);
+    bk_task_wait(player, NULL);
+    bk_task_free(&player);
+    close_raw(&raw);
+}
+
+LOOP_TEST(compressed_frames_come_in_any_portions)
+{
+    int before = check_failures;
+    size_t len = 1;
+    for (size_t first = 0; first < len && check_failures == before; first++)
+        play_in_portions(first, &len);
+}
+
 /* ---- Faults ---- */
 
 static void check_fails(const bk_ws_opts *opts, int first_byte, const char *payload, size_t len,
@@ -441,7 +512,7 @@ static void contexts_take_as_much_memory_as_promised(void)
 CHECK_MAIN(TEST(contexts_take_as_much_memory_as_promised),
            TEST(both_roles_agree_and_messages_of_every_size_pass),
            TEST(numbers_out_of_range_are_refused), TEST(the_examples_of_the_rfc_as_frames),
-           TEST(short_messages_are_not_compressed),
+           TEST(short_messages_are_not_compressed), TEST(compressed_frames_come_in_any_portions),
            TEST(faults_of_compression_end_the_connection_with_their_codes),
            TEST(a_continuation_must_not_say_that_it_is_compressed),
            TEST(nothing_is_compressed_unless_agreed), TEST(a_bomb_is_stopped_at_max_message),
