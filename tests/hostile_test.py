@@ -80,7 +80,7 @@ async def honest_http(port):
     return answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"hello")
 
 
-UPGRADE = (b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+UPGRADE = (b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            b"Sec-WebSocket-Key: " + base64.b64encode(b"0123456789abcdef") +
            b"\r\nSec-WebSocket-Version: 13\r\n%s\r\n")
 
@@ -101,6 +101,14 @@ def frame(opcode, payload, fin=True, rsv=0):
     length = bytes([0x80 | n]) if n < 126 else \
         b"\xfe" + struct.pack("!H", n) if n < 65536 else b"\xff" + struct.pack("!Q", n)
     return head + length + bytes(4) + payload
+
+
+async def honest_page(port):
+    reader, writer = await connect(port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    answer = await reader.read(-1)
+    writer.close()
+    return answer.startswith(b"HTTP/1.1 200") and b"<title>chat</title>" in answer
 
 
 async def honest_ws(port):
@@ -331,9 +339,9 @@ async def under_attack(server, hostile, honest, seconds):
 
 
 HTTP = [silent, slow_header, slow_body, half_closed, reset_in_request, header_flood]
-WS = [silent, ws_silent, slow_header, reset_in_frame, endless_fragments, compression_bomb,
-      unread_answers]
-KINDS = {kind.__name__: kind for kind in HTTP + WS}
+WS = [silent, ws_silent, slow_header, reset_in_frame, unread_answers]
+CHAT = [ws_silent, endless_fragments, compression_bomb]  # ws_echo's limits are raised
+KINDS = {kind.__name__: kind for kind in HTTP + WS + CHAT}
 
 
 async def try_all(program, kinds, honest):
@@ -371,7 +379,8 @@ async def main():
         return 0
     failed = await try_all("http_echo", HTTP, honest_http)
     failed += await try_all("ws_echo", WS, honest_ws)
-    total = len(HTTP) + len(WS)
+    failed += await try_all("ws_chat", CHAT, honest_page)
+    total = len(HTTP) + len(WS) + len(CHAT)
     print(f"{total - failed} passed, {failed} failed")
     return failed != 0
 

@@ -371,7 +371,7 @@ def limits():
     case("9 over the limit", long_head(0x82, 16 * MIB + 1), [], close=1009)
     case("9 over the limit in fragments", frame(BINARY, b"x" * 10, fin=False) +
          long_head(0x80, 16 * MIB - 9), [], close=1009)
-    data = frame(TEXT, b"", fin=False) + frame(CONT, b"x", fin=False) * 16384
+    data = frame(TEXT, b"", fin=False) + frame(CONT, b"x", fin=False) * (1 << 17)
     case("9 too many fragments", data, [], close=1009)
 
 

@@ -82,8 +82,8 @@ struct bk_http_req {
 void bki_http_server_init(struct bki_http_server *server, bk_http_fn *handler, void *ctx,
                           const bk_http_serve_opts *opts);
 
-/* Serves a connection from its first request to its end.  0, or -ECANCELED when it is to be dropped:
- * cancelled, or what went wrong has been told. */
+/* Serves a connection from its first request to its end.  0, or -ECANCELED when it is to be
+ * dropped: cancelled, or what went wrong has been told. */
 int bki_http_serve_stream(struct bki_http_server *server, bk_stream **stream);
 
 /* ---- http_req.c ---- */
