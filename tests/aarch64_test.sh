@@ -17,4 +17,4 @@ cd "$BECK_SOURCE"
 export BECK_STACK_GUARD=mprotect
 # What looks at a program through /proc finds qemu there.
 ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$(nproc)" \
-    -E '^(base/elf_image_test|rt/snapshot_test)'
+    -E '^(base/elf_image_test|rt/(snapshot|debug|stall)_test)'

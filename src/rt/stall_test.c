@@ -139,11 +139,15 @@ static int reading_main(void *ctx)
     return r;
 }
 
-/* poll is cut short by any signal, so there is none; and its caller is found all the same. */
+/* poll is cut short by any signal, so there is none, unless the look fell just before the call; and
+ * its caller is found all the same. */
 static __attribute__((noinline)) int hold_polling(void)
 {
     struct pollfd fd = {.fd = atomic_load(&seen.read_end), .events = POLLIN};
-    int n = poll(&fd, 1, -1);
+    int n;
+    do {
+        n = poll(&fd, 1, -1);
+    } while (n < 0 && errno == EINTR);
     return n == 1 ? 0 : -EINTR;
 }
 
