@@ -83,7 +83,7 @@ static int select_both(void *ctx)
     return bk_select(cases, 2);
 }
 
-static bk_task *go(bk_fn *fn, const char *name)
+static __attribute__((noinline)) bk_task *go(bk_fn *fn, const char *name)
 {
     bk_task *task = NULL;
     return bk_go(&task, fn, NULL, &(bk_task_opts){.name = name}) == 0 ? task : NULL;
