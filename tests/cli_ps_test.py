@@ -11,6 +11,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from built import sanitizer
+
 SOURCE = Path(os.environ.get("BECK_SOURCE") or Path(__file__).resolve().parent.parent)
 BUILD = Path(os.environ.get("BECK_BUILD") or SOURCE / "build")
 BECK = str(BUILD / "beck")
@@ -89,7 +91,7 @@ class Ps(unittest.TestCase):
     def build(self, name, *how):
         path = Path(self.folder.name) / name
         subprocess.run(["cc", "-g", "-O1", "-fomit-frame-pointer", f"-I{SOURCE}/include",
-                        "-o", path, self.source, *how], check=True)
+                        "-o", path, self.source, *how, *sanitizer()], check=True)
         return path
 
     def start(self, path):

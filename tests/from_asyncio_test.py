@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from built import sanitizer
+
 ROOT = Path(os.environ["BECK_SOURCE"])
 BUILD = Path(os.environ["BECK_BUILD"])
 DOCUMENT = ROOT / "docs/from-asyncio.md"
@@ -29,13 +31,6 @@ def pairs():
                   re.findall(r"^```(python|c)\n(.*?)^```$", section, re.M | re.S)}
         if len(blocks) == 2:
             yield title, blocks["python"], blocks["c"]
-
-
-def sanitizer():
-    """What the library was built with, the program must be linked with."""
-    cache = (BUILD / "CMakeCache.txt").read_text()
-    found = re.search(r"^BECK_SANITIZE:\w+=(\S+)$", cache, re.M)
-    return [f"-fsanitize={found.group(1)}"] if found else []
 
 
 def run(command, **more):

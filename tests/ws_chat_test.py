@@ -79,7 +79,16 @@ class Window:
         while True:
             said = json.loads(await asyncio.wait_for(self.ws.recv(), 60))
             if said.get("id") == self.n:
-                return said["result"]["result"].get("value", said)
+                return said.get("result", {}).get("result", {}).get("value", said)
+
+    async def load(self, url):
+        """Waits for the page: at first the window has another, which takes scripts with it."""
+        for _ in range(1000):
+            if await self.run("await new Promise(go => setTimeout(go, 10));"
+                              f"return location.href === {json.dumps(url)} && "
+                              "document.readyState === 'complete'") is True:
+                return True
+        return False
 
 
 HEARD = """
@@ -104,8 +113,8 @@ async def check_windows(url, port):
                for place in places]
     first, second = [Window(ws) for ws in sockets]
     for window in (first, second):  # both are there
-        await window.run("while (document.readyState !== 'complete') "
-                         "await new Promise(go => setTimeout(go, 10));" + HEARD % 0)
+        checks.check("a window has the page", await window.load(url))
+        await window.run(HEARD % 0)
     await first.run(SAY % json.dumps("one <b>"))
     heard = await second.run(HEARD % 1)
     checks.check("the second window hears the first", heard == "one <b>", heard)

@@ -161,6 +161,12 @@ static void set_rule(struct machine *m, uint64_t reg, enum rule_kind kind, int64
         m->row.regs[reg] = (struct rule){kind, offset};
 }
 
+/* A number of the program in units of the entry's alignment.  Of a damaged file it may wrap. */
+static int64_t scaled(const struct machine *m, uint64_t n)
+{
+    return (int64_t)(n * (uint64_t)m->entry->data_align);
+}
+
 static void restore(struct machine *m, uint64_t reg)
 {
     if (reg < BKI_UNWIND_REGS)
@@ -189,10 +195,10 @@ static bool run_frame(struct machine *m, struct bki_dwarf *d, uint8_t op)
         return true;
     case 0x12: /* def_cfa_sf */
         row->cfa_reg = (unsigned)bki_dwarf_uleb(d);
-        row->cfa_offset = bki_dwarf_sleb(d) * m->entry->data_align;
+        row->cfa_offset = scaled(m, (uint64_t)bki_dwarf_sleb(d));
         return true;
     case 0x13: /* def_cfa_offset_sf */
-        row->cfa_offset = bki_dwarf_sleb(d) * m->entry->data_align;
+        row->cfa_offset = scaled(m, (uint64_t)bki_dwarf_sleb(d));
         return true;
     default:
         return false;
@@ -202,11 +208,10 @@ static bool run_frame(struct machine *m, struct bki_dwarf *d, uint8_t op)
 /* Those that say where a register is. */
 static bool run_register(struct machine *m, struct bki_dwarf *d, uint8_t op)
 {
-    int64_t align = m->entry->data_align;
     uint64_t reg = bki_dwarf_uleb(d);
     switch (op) {
     case 0x05: /* offset_extended */
-        set_rule(m, reg, AT_OFFSET, (int64_t)bki_dwarf_uleb(d) * align);
+        set_rule(m, reg, AT_OFFSET, scaled(m, bki_dwarf_uleb(d)));
         return true;
     case 0x06: /* restore_extended */
         restore(m, reg);
@@ -226,10 +231,10 @@ static bool run_register(struct machine *m, struct bki_dwarf *d, uint8_t op)
         bki_dwarf_cut(d, bki_dwarf_uleb(d));
         return true;
     case 0x11: /* offset_extended_sf */
-        set_rule(m, reg, AT_OFFSET, bki_dwarf_sleb(d) * align);
+        set_rule(m, reg, AT_OFFSET, scaled(m, (uint64_t)bki_dwarf_sleb(d)));
         return true;
     case 0x14: /* val_offset */
-        set_rule(m, reg, IS_OFFSET, (int64_t)bki_dwarf_uleb(d) * align);
+        set_rule(m, reg, IS_OFFSET, scaled(m, bki_dwarf_uleb(d)));
         return true;
     default:
         return false;
@@ -270,7 +275,7 @@ static bool run(struct machine *m, struct bki_dwarf d, uint64_t pc)
         if (op == 0x40) /* advance_loc */
             delta = operand;
         else if (op == 0x80) /* offset */
-            set_rule(m, operand, AT_OFFSET, (int64_t)bki_dwarf_uleb(&d) * m->entry->data_align);
+            set_rule(m, operand, AT_OFFSET, scaled(m, bki_dwarf_uleb(&d)));
         else if (op == 0xc0)
             restore(m, operand);
         else if (byte >= 0x02 && byte <= 0x04) /* advance_loc1, 2, 4 */
