@@ -57,7 +57,8 @@ typedef struct bk_process_opts {
 /* Starts a program.
  * out: NULL on entry; bk_process_close it.  argv: program, arguments, NULL; a program without a "/"
  * is looked for in PATH.
- * The child has no signal blocked, and none ignored that beck or the C library made so (SIGPIPE).
+ * The child has no signal blocked, and none ignored that beck or the C library made so (SIGPIPE,
+ * SIGXFSZ, SIGCHLD).
  * Suspends until the program runs, or could not be started: then no process is left.  A cancel that
  * comes while it is being started shows at the next call.
  * Returns 0; what kept it from running, told by the child (-ENOENT, -EACCES, -ENOEXEC, -E2BIG; the
