@@ -11,7 +11,8 @@
  *
  * When the connection ends or cannot be made, it is made again after the time that the server asked
  * for (its "retry:"; 3 s before it did), with the last event's id, so that the server can go on
- * where it was; after failures in a row the wait doubles, up to max_delay.
+ * where it was; after failures in a row the wait doubles, up to max_delay.  Every connection begins
+ * at the URL that was given, and follows redirects from there.
  *
  * Everything here is for the loop thread, in a task. */
 #ifndef BECK_EVENT_SOURCE_H
@@ -53,8 +54,8 @@ typedef struct bk_server_event {
  * Suspends until there is one.  Returns 1 and *event; 0 when the server has ended it for good
  * (204); -ECANCELED, nothing lost; and what ends it for good, which later calls return again:
  * -BK_EREFUSED (a status that is not 200), -BK_EFORMAT (it is no event stream), -BK_ELIMIT (a line
- * or an event over its limit, too many redirects), -BK_ECERT, -EINVAL, -ENOMEM, or the last of
- * max_failures. */
+ * or an event over its limit, too many redirects), -BK_EURL (redirected to a URL of another kind,
+ * or from https: to http:), -BK_ECERT, -EINVAL, -ENOMEM, or the last of max_failures. */
 BK_API int bk_event_source_next(bk_event_source *source, bk_server_event *event);
 
 /* How often a connection was lost and made again: events may have been missed where the server does

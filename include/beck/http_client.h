@@ -78,11 +78,11 @@ typedef struct bk_http_opts {
 /* Sends a GET and receives the response's head; redirects are followed.
  * out: NULL on entry; bk_http_call_close it.
  * client: NULL for a connection of this call's own.  url: "http:" or "https:"; opts: NULL is fine.
- * Suspends until the head is in.  Returns 0, whatever the status; -BK_EURL; -EINVAL (a header that
- * may not be sent); -BK_EPROTO (no HTTP response, or a redirect to no http: or https: URL);
- * -BK_ELIMIT (a head or redirects over their limit); -BK_EINCOMPLETE, -ECONNRESET (the server went
- * away); -BK_EREFUSED (by the proxy, or a redirect from https: to http:); -ETIMEDOUT; or as
- * bk_connect and bk_stream_start_tls. */
+ * Suspends until the head is in.  Returns 0, whatever the status; -BK_EURL (also for a redirect to
+ * a URL of another kind, or from https: to http:); -EINVAL (a header that may not be sent);
+ * -BK_EPROTO (no HTTP response); -BK_ELIMIT (a head or redirects over their limit);
+ * -BK_EINCOMPLETE, -ECONNRESET (the server went away); -BK_EREFUSED (by the proxy); -ETIMEDOUT; or
+ * as bk_connect and bk_stream_start_tls. */
 BK_API int bk_http_get(bk_http_call **out, bk_http_client *client, const char *url,
                        const bk_http_opts *opts);
 

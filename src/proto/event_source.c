@@ -140,10 +140,11 @@ static int end_for_good(struct bk_event_source *s, int r)
 
 static bool is_event_stream(const bk_http_headers *headers)
 {
-    static const char wanted[] = "text/event-stream";
     const char *type = bk_http_headers_get(headers, "Content-Type");
-    bk_span essence = bk_span_of(type, type ? strcspn(type, "; \t") : 0);
-    return bki_same_nocase(essence, bk_span_str(wanted));
+    size_t len = type ? strcspn(type, ";") : 0;
+    while (len > 0 && (type[len - 1] == ' ' || type[len - 1] == '\t'))
+        len--;
+    return bki_same_nocase(bk_span_of(type, len), bk_span_str("text/event-stream"));
 }
 
 /* The response's head is in: is it an event stream? */

@@ -80,6 +80,7 @@ LOOP_TEST(what_ends_it_for_good)
         {"HTTP/1.1 201 Created\r\nContent-Type: text/event-stream\r\n\r\n", -BK_EREFUSED},
         {"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", -BK_EFORMAT},
         {"HTTP/1.1 200 OK\r\nContent-Type: text/event-streamer\r\n\r\n", -BK_EFORMAT},
+        {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream x\r\n\r\n", -BK_EFORMAT},
         {"HTTP/1.1 200 OK\r\n\r\n", -BK_EFORMAT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -91,10 +92,31 @@ LOOP_TEST(what_ends_it_for_good)
     }
 }
 
+/* Only the same URL could be asked again, and it would lead there again. */
+LOOP_TEST(so_does_a_redirect_that_is_not_followed)
+{
+    static const struct {
+        const char *where;
+        int want;
+    } cases[] = {{"ftp://127.0.0.1/", -BK_EURL},
+                 {"data:text/event-stream,", -BK_EURL},
+                 {"/again", -BK_ELIMIT}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char answer[200];
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", cases[i].where);
+        struct script script = {.answers = {answer, answer, answer, answer, answer, answer}};
+        CHECK_EQ(script_open(&script), 0);
+        CHECK_EQ(run(&script, NULL, 100), cases[i].want);
+        script_close(&script);
+    }
+}
+
 LOOP_TEST(parameters_of_the_type_do_not_matter)
 {
-    struct script script = {.answers = {CLOSE "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; "
-                                              "charset=utf-8\r\n\r\ndata: a\n\n"}};
+    struct script script = {.answers = {CLOSE
+                                        "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream ; "
+                                        "charset=utf-8\r\n\r\ndata: a\n\n"}};
     CHECK_EQ(script_open(&script), 0);
     CHECK_EQ(run(&script, NULL, 1), 1);
     CHECK_STR(got, "[message|a|]");
@@ -202,6 +224,7 @@ LOOP_TEST(a_cancel_loses_nothing)
 
 CHECK_MAIN(TEST(events_until_the_server_says_204), TEST(the_server_sets_the_delay),
            TEST(an_event_cut_off_is_dropped), TEST(what_ends_it_for_good),
+           TEST(so_does_a_redirect_that_is_not_followed),
            TEST(parameters_of_the_type_do_not_matter), TEST(a_compressed_stream),
            TEST(an_id_without_data_counts), TEST(failures_in_a_row_wait_longer),
            TEST(a_retry_of_0_does_not_spin), TEST(where_to_begin), TEST(an_event_over_its_limit),

@@ -145,7 +145,7 @@ static void change_method(struct bk_http_call *call, struct bki_http_request *re
 static int check_new_target(const struct bk_http_call *call, const struct bki_endpoint *before)
 {
     if (before->secure && !call->target.secure && !call->redirect_to_http)
-        return bk_fail(-BK_EREFUSED, "%s: redirected from https: to %s", before->shown,
+        return bk_fail(-BK_EURL, "%s: redirected from https: to %s", before->shown,
                        call->target.shown);
     return 0;
 }
@@ -174,8 +174,8 @@ static int follow(struct bk_http_call *call, struct bki_http_request *request, b
     if (r == 0)
         r = set_target(call, url);
     if (r == -BK_EURL)
-        r = bk_fail(-BK_EPROTO, "%s: redirected to something else than an HTTP URL: %s",
-                    before.shown, bk_errmsg());
+        r = bk_fail(r, "%s: redirected to something else than an HTTP URL: %s", before.shown,
+                    bk_errmsg());
     if (r == 0)
         r = check_new_target(call, &before);
     if (r == 0 && bki_endpoint_same_origin(&before, &call->target))

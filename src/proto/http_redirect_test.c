@@ -121,7 +121,7 @@ LOOP_TEST(other_schemes_are_refused)
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         struct script script = {.answers = {answers[i], HELLO}};
         CHECK_EQ(script_open(&script), 0);
-        CHECK_EQ(request(&script, "GET", "", NULL), -BK_EPROTO);
+        CHECK_EQ(request(&script, "GET", "", NULL), -BK_EURL);
         CHECK_EQ(script.n_asked, 1);
         script_close(&script);
     }
