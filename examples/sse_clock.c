@@ -36,7 +36,7 @@ static int tick(bk_http_req *req)
     int r = bk_sse_open(&sse, req, NULL);
     unsigned long number = r == 0 ? strtoul(bk_sse_last_id(sse), NULL, 10) : 0;
     while (r == 0 && (r = send_tick(sse, ++number)) == 0)
-        r = bk_sleep(bk_seconds(1));
+        r = bk_sse_sleep(sse, bk_seconds(1));
     return bk_sse_close(&sse, r);
 }
 
@@ -57,7 +57,7 @@ static int serve(void *ctx)
     if (r == 0) {
         printf("open http://%s/\n", bk_listener_address(listener));
         fflush(stdout);
-        r = bk_http_serve(listener, handle, NULL, &(bk_http_serve_opts){.drain = bk_ms(100)});
+        r = bk_http_serve(listener, handle, NULL, NULL);
     }
     return bk_listener_close(&listener, r);
 }

@@ -98,7 +98,7 @@ static int send_events(void *ctx, bk_http_req *req)
     for (int i = 0; i < 3 && r == 0; i++) {
         r = bk_sse_send(sse, "tick", "x");
         if (r == 0)
-            r = bk_yield();
+            r = bk_sse_sleep(sse, bk_ms(1));
     }
     if (r == 0)
         r = bk_sse_wait(sse);

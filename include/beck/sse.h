@@ -6,7 +6,7 @@
  *         bk_sse *sse = NULL;
  *         int r = bk_sse_open(&sse, req, NULL);
  *         while (r == 0 && (r = bk_sse_send(sse, "tick", time_text())) == 0)
- *             r = bk_sleep(bk_seconds(1));
+ *             r = bk_sse_sleep(sse, bk_seconds(1));
  *         return bk_sse_close(&sse, r);
  *     }
  *
@@ -22,8 +22,8 @@
  * slow ones (bk_sse_try_send_msg).
  *
  * Any task of the loop may send, one at a time; everything here is for the loop thread, and what
- * suspends says so.  A client that has gone is noticed by bk_sse_wait
- * at once, and by sending some time after.  They are received by bk_event_source. */
+ * suspends says so.  A client that has gone is noticed by bk_sse_wait and bk_sse_sleep at once, and
+ * by sending some time after.  They are received by bk_event_source. */
 #ifndef BECK_SSE_H
 #define BECK_SSE_H
 
@@ -83,8 +83,14 @@ BK_API int bk_sse_send_msg(bk_sse *sse, const bk_msg *msg);
  * bk_sse_send. */
 BK_API int bk_sse_try_send_msg(bk_sse *sse, const bk_msg *msg);
 
-/* Suspends until the client has left or the server is being stopped.  Returns 0 or -ECANCELED. */
+/* Suspends until the client has left or the server is being stopped.  In the handler's task.
+ * Returns 0 or -ECANCELED. */
 BK_API int bk_sse_wait(bk_sse *sse);
+
+/* The same for so long at most: what a handler waits with between two events.
+ * Returns 0 when the time is over; -BK_ECLOSED when the client has left or the server is being
+ * stopped; -ECANCELED. */
+BK_API int bk_sse_sleep(bk_sse *sse, bk_duration duration);
 
 /* Ends the reply and sets *sse to NULL.  NULL is fine.
  * r: how the handler's work with it went.  r >= 0, or -BK_ECLOSED: in order, and the client will

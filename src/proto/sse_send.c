@@ -228,6 +228,19 @@ int bk_sse_wait(bk_sse *sse)
     return bki_http_wait_left(sse->req);
 }
 
+static int wait_left(void *ctx)
+{
+    return bki_http_wait_left(ctx);
+}
+
+int bk_sse_sleep(bk_sse *sse, bk_duration duration)
+{
+    int r = bk_wait_for(wait_left, sse->req, duration);
+    if (r == 0)
+        return bk_fail(-BK_ECLOSED, "the client has left, or the server is being stopped");
+    return r == -ETIMEDOUT ? 0 : r;
+}
+
 int bk_sse_close(bk_sse **sse, int r)
 {
     struct bk_sse *s = *sse;

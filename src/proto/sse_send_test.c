@@ -220,6 +220,42 @@ LOOP_TEST(a_handler_that_only_sends_learns_of_the_end_by_sending)
     bk_stream_close(&s, -1);
 }
 
+/* Between its events it sleeps. */
+static int tick(void *ctx, bk_http_req *req)
+{
+    struct feed *feed = ctx;
+    bk_sse *sse = NULL;
+    int r = bk_sse_open(&sse, req, &feed->opts);
+    while (r == 0 && (r = bk_sse_send(sse, NULL, "x")) == 0)
+        r = bk_sse_sleep(sse, bk_seconds(100));
+    feed->n_left += r == -BK_ECLOSED;
+    return bk_sse_close(&sse, r);
+}
+
+LOOP_TEST(a_handler_that_sleeps_between_events_wakes_for_the_end)
+{
+    struct feed feed = {.site.handler = tick, .opts.keep_alive = bk_forever()};
+    bk_stream *s = NULL, *left = NULL;
+    CHECK_EQ(site_open(&feed.site), 0);
+    CHECK(dial(&feed.site, &s) == 0 && dial(&feed.site, &left) == 0);
+    CHECK(send_text(s, GET) == 0 && send_text(left, GET) == 0);
+    CHECK_STR(so_far(s), HEAD_OF_EVENTS "9\r\ndata: x\n\n\r\n");
+    bk_sleep(bk_seconds(99));
+    CHECK_STR(so_far(left), HEAD_OF_EVENTS "9\r\ndata: x\n\n\r\n");
+    bk_stream_close(&left, -1);
+    settle();
+    CHECK_EQ(feed.n_left, 1);
+    bk_sleep(bk_seconds(2));
+    CHECK(strstr(so_far(s), "9\r\ndata: x\n\n\r\n"));
+    bk_time begin = bk_now();
+    CHECK_EQ(site_close(&feed.site), -ECANCELED);
+    CHECK(bk_time_since(bk_now(), begin).ns < bk_seconds(1).ns);
+    CHECK_EQ(feed.n_left, 2);
+    CHECK_STR(rest_of(s), "0\r\n\r\n");
+    CHECK_EQ(feed.site.n_errors, 0);
+    bk_stream_close(&s, -1);
+}
+
 LOOP_TEST(one_event_is_told_to_many_and_waits_for_nobody)
 {
     /* TCP would keep a time of its own. */
@@ -284,5 +320,6 @@ CHECK_MAIN(TEST(events_are_lines), TEST(data_may_have_lines_of_any_kind),
            TEST(events_leave_as_chunks), TEST(clients_say_where_they_were),
            TEST(silence_is_broken_every_15_seconds), TEST(a_stopped_server_ends_streams_in_order),
            TEST(a_handler_that_only_sends_learns_of_the_end_by_sending),
+           TEST(a_handler_that_sleeps_between_events_wakes_for_the_end),
            TEST(one_event_is_told_to_many_and_waits_for_nobody),
            TEST(other_requests_get_what_they_can))
