@@ -91,31 +91,23 @@ static bool read_self(void *ctx, uint64_t address, void *buf, size_t size)
     return true;
 }
 
-/* The frame of this function's caller. */
-static __attribute__((noinline)) void caller_frame(struct bki_frame *frame)
-{
-    uint64_t *fp = __builtin_frame_address(0);
-    *frame = (struct bki_frame){.pc = fp[1], .is_caller = true};
-    bki_frame_set(frame, BKI_UNWIND_FP, fp[0]);
-    bki_frame_set(frame, BKI_UNWIND_SP, (uint64_t)(uintptr_t)(fp + 2));
-}
-
 struct walk {
     char names[32][64];
     int n, r;
 };
 
-static __attribute__((noinline)) int walk_here(struct walk *w, bool with_elf)
+/* Without a look at the file for the first n_unknown frames. */
+static __attribute__((noinline)) int walk_here(struct walk *w, int n_unknown)
 {
     struct bki_frame frame;
-    caller_frame(&frame);
+    bki_frame_here(&frame);
     w->n = 0;
     do {
-        if (bki_elf_function(&self, frame.pc - bias - 1, w->names[w->n], 64) < 0)
+        if (bki_elf_function(&self, frame.pc - bias - frame.is_caller, w->names[w->n], 64) < 0)
             break; /* the C library */
         w->n++;
-    } while (w->n < 32 &&
-             (w->r = bki_unwind(&frame, with_elf ? &self : NULL, bias, read_self, NULL)) == 1);
+    } while (w->n < 32 && (w->r = bki_unwind(&frame, w->n > n_unknown ? &self : NULL, bias,
+                                             read_self, NULL)) == 1);
     return w->n;
 }
 
@@ -126,7 +118,7 @@ without_pointer(struct walk *w, int depth)
     char text[100];
     memset(text, depth, sizeof text);
     __asm__ volatile("" : : "r"(text) : "memory");
-    int n = depth > 0 ? without_pointer(w, depth - 1) : walk_here(w, true);
+    int n = depth > 0 ? without_pointer(w, depth - 1) : walk_here(w, 0);
     return n + text[0] - depth;
 }
 
@@ -146,8 +138,18 @@ static void frame_pointers_are_followed_in_unknown_code(void)
 {
     static struct walk w;
     CHECK(open_self());
-    CHECK(walk_here(&w, false) >= 2);
+    CHECK(walk_here(&w, 32) >= 2);
     CHECK_STR(w.names[1], "frame_pointers_are_followed_in_unknown_code");
+    bki_elf_close(&self);
+}
+
+static void known_code_behind_unknown_code(void)
+{
+    static struct walk w;
+    CHECK(open_self());
+    CHECK(walk_here(&w, 1) >= 3);
+    CHECK_STR(w.names[1], "known_code_behind_unknown_code");
+    CHECK_STR(w.names[w.n - 1], "main");
     bki_elf_close(&self);
 }
 
@@ -195,5 +197,5 @@ static void truncated_files(void)
 
 CHECK_MAIN(TEST(functions_have_names), TEST(sections_are_found), TEST(lines_are_found),
            TEST(frames_without_frame_pointers_are_walked),
-           TEST(frame_pointers_are_followed_in_unknown_code), TEST(a_lost_way_ends),
-           TEST(what_is_no_program_is_refused), TEST(truncated_files))
+           TEST(frame_pointers_are_followed_in_unknown_code), TEST(known_code_behind_unknown_code),
+           TEST(a_lost_way_ends), TEST(what_is_no_program_is_refused), TEST(truncated_files))

@@ -370,6 +370,10 @@ static int by_frame_pointer(struct bki_frame *frame, bki_read_memory *read, void
         return -ENOENT;
     bki_frame_set(&next, BKI_UNWIND_FP, words[0]);
     bki_frame_set(&next, BKI_UNWIND_SP, fp + 16);
+#if defined(__aarch64__)
+    /* The pair lies anywhere in its frame: where that ends is not known, only that it is later. */
+    next.known &= ~((uint64_t)1 << BKI_UNWIND_SP);
+#endif
     return finish(frame, &next, words[1], false);
 }
 
@@ -381,8 +385,10 @@ int bki_unwind(struct bki_frame *frame, const struct bki_elf *elf, uint64_t bias
     uint64_t pc = frame->pc - bias - (frame->is_caller ? 1 : 0);
     if (!elf || !find_entry(&e, elf, pc))
         return by_frame_pointer(frame, read, ctx);
-    if (!find_row(&row, &e, pc) || !is_known(frame, row.cfa_reg))
+    if (!find_row(&row, &e, pc))
         return -ENOENT;
+    if (!is_known(frame, row.cfa_reg))
+        return by_frame_pointer(frame, read, ctx);
     uint64_t cfa = frame->regs[row.cfa_reg] + (uint64_t)row.cfa_offset;
     struct bki_frame next = {0};
     for (unsigned reg = 0; reg < BKI_UNWIND_REGS; reg++)

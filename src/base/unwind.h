@@ -34,6 +34,21 @@ static inline void bki_frame_set(struct bki_frame *frame, unsigned reg, uint64_t
     frame->known |= (uint64_t)1 << reg;
 }
 
+/* The registers of the function that calls it, as far as unwinding needs them.  Inlined, so that it
+ * has no frame of its own. */
+static inline __attribute__((always_inline)) void bki_frame_here(struct bki_frame *frame)
+{
+    uint64_t pc, sp;
+#if defined(__aarch64__)
+    __asm__ volatile("adr %0, .\n\tmov %1, sp" : "=r"(pc), "=r"(sp));
+#else
+    __asm__ volatile("lea 0(%%rip), %0\n\tmov %%rsp, %1" : "=r"(pc), "=r"(sp));
+#endif
+    *frame = (struct bki_frame){.pc = pc};
+    bki_frame_set(frame, BKI_UNWIND_FP, (uint64_t)(uintptr_t)__builtin_frame_address(0));
+    bki_frame_set(frame, BKI_UNWIND_SP, sp);
+}
+
 /* Reads memory of the program; false when there is none. */
 typedef bool bki_read_memory(void *ctx, uint64_t address, void *buf, size_t size);
 

@@ -14,7 +14,7 @@
 
 #define DEFAULT_LIMIT_MS 100
 #define MOST_FRAMES 16
-#define SAFE_STACK 512
+#define SAFE_STACK 1024
 
 struct bki_debug {
     struct bki_code_map code;
@@ -80,12 +80,10 @@ static bool is_public(struct bki_code_map *code, const struct bki_frame *frame)
 /* The first frame behind a public function, which called it; 0 when the way is lost. */
 static uint64_t calling_line(struct bki_debug *debug)
 {
-    const uint64_t *fp = __builtin_frame_address(0);
-    struct bki_frame frame = {.pc = fp[1], .is_caller = true};
-    bki_frame_set(&frame, BKI_UNWIND_FP, fp[0]);
-    bki_frame_set(&frame, BKI_UNWIND_SP, (uint64_t)(uintptr_t)(fp + 2));
+    struct bki_frame frame;
+    bki_frame_here(&frame);
     /* A task lies at the top of its stack; on the thread's own, a little is enough. */
-    uint64_t low = (uint64_t)(uintptr_t)fp;
+    uint64_t low = frame.regs[BKI_UNWIND_SP];
     uint64_t bounds[2] = {low, bki_in_task() ? (uint64_t)(uintptr_t)bki_self() : low + SAFE_STACK};
     bool behind = false;
     for (int i = 0; i < MOST_FRAMES; i++) {

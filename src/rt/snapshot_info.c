@@ -147,10 +147,8 @@ static void walk_suspended(struct work *w, const struct bki_entry *e)
 /* The task that asks: from here on. */
 static __attribute__((noinline)) void walk_here(struct work *w, const struct bki_entry *e)
 {
-    const uint64_t *fp = __builtin_frame_address(0);
-    struct bki_frame frame = {.pc = fp[1], .is_caller = true};
-    bki_frame_set(&frame, BKI_UNWIND_FP, fp[0]);
-    bki_frame_set(&frame, BKI_UNWIND_SP, (uint64_t)(uintptr_t)(fp + 2));
+    struct bki_frame frame;
+    bki_frame_here(&frame);
     walk(w, e, &frame);
 }
 
