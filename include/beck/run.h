@@ -78,7 +78,10 @@ typedef struct bk_run_opts {
     /* Report each step, of a task or a call, that holds the loop for longer than this by the real
      * clock, while everything else waits: with the function and line it is in.  A thread looks at
      * the loop twice in that time, which costs the loop nothing, so that it may stay on in
-     * production.  Default: off; in debug mode 100 ms.  asyncio: loop.slow_callback_duration. */
+     * production.  To see where a step computes it sends SIGURG to the loop's thread, unless the
+     * program handles or blocks that: then such reports have no stack.  A step that sleeps in the
+     * kernel gets no signal, so that no call ends early (EINTR).  Default: off; in debug mode
+     * 100 ms.  asyncio: loop.slow_callback_duration. */
     bk_duration stall_limit;
     /* Called for it in another thread, while the step goes on, and once more when it has ended.  It
      * must not use the loop.  NULL: some lines on stderr. */

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * The stall detector.  The loop does nothing for it: whether it goes on is seen from counters that
- * it keeps anyway.  Only when a step lasts too long, a signal makes the loop's thread copy its
- * registers and the top of its stack, which the watching thread then unwinds at leisure; and when
- * it sleeps in a system call that a signal would cut short, not even that: the kernel says where.
+ * it keeps anyway.  Only when a step lasts too long, the watching thread takes a sample of the
+ * loop's, and unwinds it at leisure.  When that sleeps in the kernel, the kernel says where; when
+ * it computes, a signal makes it copy its registers and the top of its stack.  The signal comes
+ * from a timer of the thread's own processor time, which cannot run out while it sleeps: so no
+ * system call of the program ends early because somebody looked.
  */
 #include "rt/stall.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <semaphore.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -31,8 +32,15 @@
 #define COPY_SIZE ((size_t)16 * 1024)
 #define MOST_FRAMES 48
 #define MOST_STACK ((uint64_t)64 << 20)
-#define ANSWER_MS 200
+#define ANSWER_NS 200000000
+#define ROUND_NS 1000000
 #define LEAST_NAP_NS 1000000
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid /* the C library of old lacks the name */
+#endif
+
+enum answer { QUIET, ASKED, ANSWERING, ANSWERED };
 
 /* What tells one step from the next. */
 struct progress {
@@ -49,14 +57,15 @@ struct bki_stall {
     bool stop; /* under the mutex */
     int64_t limit_ns;
     uint64_t thread_low, thread_high; /* the loop thread's own stack */
+    clockid_t clock;                  /* its processor time */
+    timer_t timer;
+    bool has_clock, has_timer;
 
-    /* The sample: the signal handler fills it while `asked` is set. */
-    atomic_bool asked;
-    sem_t answered;
+    /* The sample: the signal handler's while it is ANSWERING, else the watching thread's. */
+    _Atomic enum answer answer;
     struct bki_frame frame;
-    uint64_t task_id;
+    struct bk_task task;
     char name[BKI_NAME_MAX];
-    uint64_t body; /* of a task without a name */
     uint64_t copied_at;
     size_t n_copied;
     unsigned char copy[COPY_SIZE];
@@ -86,12 +95,13 @@ static uint64_t end_of_stack(const struct bki_stall *s, uint64_t task, uint64_t 
 }
 
 /* In the loop's own thread.  Sanitizers need not look at a copy of whatever lies on a stack. */
-__attribute__((no_sanitize("address", "thread"))) static void copy_here(void *to, uint64_t from,
+__attribute__((no_sanitize("address", "thread"))) static bool copy_here(void *to, uint64_t from,
                                                                         size_t size)
 {
     const volatile unsigned char *bytes = (const void *)(uintptr_t)from;
     for (size_t i = 0; i < size; i++)
         ((unsigned char *)to)[i] = bytes[i];
+    return true;
 }
 
 /* From the watching thread: the loop's may go on any moment, and free what we look at. */
@@ -101,32 +111,32 @@ static bool copy_away(void *to, uint64_t from, size_t size)
     return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)size;
 }
 
-/* Both ways, who runs and the top of its stack; s->frame is filled. */
-__attribute__((no_sanitize("thread"))) static void take_sample(struct bki_stall *s, bool here)
+typedef bool copy_fn(void *to, uint64_t from, size_t size);
+
+/* Who runs; returns where its stack ends, or 0. */
+__attribute__((no_sanitize("thread"))) static uint64_t take_task(struct bki_stall *s, copy_fn *copy)
 {
     const struct bk_task *task = s->loop->current;
-    bool is_task = task != &s->loop->scheduler;
-    const char *name = is_task && !task->name_made ? task->name : NULL;
-    s->task_id = is_task ? task->id : 0;
-    s->body = is_task ? (uint64_t)(uintptr_t)task->fn : 0;
+    uint64_t address = (uint64_t)(uintptr_t)task;
+    if (task == &s->loop->scheduler || !copy(&s->task, address, sizeof s->task))
+        s->task = (struct bk_task){0};
     memset(s->name, 0, sizeof s->name);
     /* Names are allocated for their length, which may be less than there is room for. */
-    for (size_t i = 0; name && i < sizeof s->name - 1; i++) {
-        uint64_t at = (uint64_t)(uintptr_t)name + i;
-        if (here)
-            copy_here(&s->name[i], at, 1);
-        else if (!copy_away(&s->name[i], at, 1))
+    const char *name = s->task.name_made ? NULL : s->task.name;
+    for (size_t i = 0; name && i < sizeof s->name - 1; i++)
+        if (!copy(&s->name[i], (uint64_t)(uintptr_t)name + i, 1) || !s->name[i])
             break;
-        if (!s->name[i])
-            break;
-    }
+    return s->task.id ? address : 0;
+}
+
+/* Who runs, and the top of its stack; s->frame is filled. */
+static void take_sample(struct bki_stall *s, copy_fn *copy)
+{
     uint64_t sp = s->frame.regs[BKI_UNWIND_SP];
-    uint64_t end = end_of_stack(s, is_task ? (uint64_t)(uintptr_t)task : 0, sp);
+    uint64_t end = end_of_stack(s, take_task(s, copy), sp);
     s->copied_at = sp;
     s->n_copied = end == 0 ? 0 : end - sp < COPY_SIZE ? end - sp : COPY_SIZE;
-    if (here)
-        copy_here(s->copy, sp, s->n_copied);
-    else if (!copy_away(s->copy, sp, s->n_copied))
+    if (!copy(s->copy, sp, s->n_copied))
         s->n_copied = 0;
 }
 
@@ -156,19 +166,18 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     int error = errno;
     (void)signo, (void)info;
     struct bki_stall *s = bki_loop->stall;
-    if (s && atomic_load(&s->asked)) {
+    enum answer asked = ASKED;
+    if (s && atomic_compare_exchange_strong(&s->answer, &asked, ANSWERING)) {
         read_registers(&s->frame, context);
-        take_sample(s, true);
-        atomic_store(&s->asked, false);
-        sem_post(&s->answered);
+        take_sample(s, copy_here);
+        atomic_store(&s->answer, ANSWERED);
     }
     errno = error;
 }
 
-/* What the kernel knows of a thread that sleeps in a system call. */
+/* The loop's thread sleeps in the kernel, and this is where it came from. */
 struct sleeping {
-    long number, fd; /* fd: the first argument */
-    unsigned long long sp, pc;
+    uint64_t sp, pc;
 };
 
 static bool read_sleeping(const struct bki_stall *s, struct sleeping *out)
@@ -181,44 +190,27 @@ static bool read_sleeping(const struct bki_stall *s, struct sleeping *out)
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
-    return n > 0 && text[0] >= '0' && text[0] <= '9' &&
-           sscanf(text, "%ld %lx %*s %*s %*s %*s %*s %llx %llx", &out->number,
-                  (unsigned long *)&out->fd, &out->sp, &out->pc) == 4;
+    /* "running"; the call's number, arguments, sp and pc; or, in a page fault, "-1" and these. */
+    char *pc = strrchr(text, ' ');
+    if (!pc)
+        return false;
+    *pc++ = '\0';
+    const char *sp = strrchr(text, ' ');
+    out->pc = strtoull(pc, NULL, 16);
+    out->sp = sp ? strtoull(sp + 1, NULL, 16) : 0;
+    return sp != NULL;
 }
 
-/* A time limit makes a socket's calls end early when a signal comes, whatever SA_RESTART says. */
-static bool has_time_limit(int fd)
+/* True when it slept all the while, so that the parts of the sample belong together. */
+static bool sample_sleeping(struct bki_stall *s)
 {
-    struct timeval in = {0}, out = {0};
-    socklen_t size = sizeof in;
-    getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &in, &size);
-    size = sizeof out;
-    getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &out, &size);
-    return in.tv_sec || in.tv_usec || out.tv_sec || out.tv_usec;
-}
-
-/* Calls that go on after a signal as if nothing had been (signal(7)).  In all others the thread is
- * left alone. */
-static bool is_restarted(const struct sleeping *call)
-{
-    static const long calls[] = {
-        SYS_read,     SYS_readv,    SYS_pread64,   SYS_preadv,    SYS_write,   SYS_writev,
-        SYS_pwrite64, SYS_pwritev,  SYS_openat,    SYS_wait4,     SYS_waitid,  SYS_flock,
-        SYS_fsync,    SYS_recvfrom, SYS_recvmsg,   SYS_sendto,    SYS_sendmsg, SYS_accept,
-        SYS_accept4,  SYS_futex,    SYS_fdatasync, SYS_getrandom,
-    };
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-        if (call->number == calls[i])
-            return !has_time_limit((int)call->fd);
-    return false;
-}
-
-static bool sample_sleeping(struct bki_stall *s, const struct sleeping *call)
-{
-    s->frame = (struct bki_frame){.pc = call->pc};
-    bki_frame_set(&s->frame, BKI_UNWIND_SP, call->sp);
-    take_sample(s, false);
-    return true;
+    struct sleeping at, then;
+    if (!read_sleeping(s, &at))
+        return false;
+    s->frame = (struct bki_frame){.pc = at.pc};
+    bki_frame_set(&s->frame, BKI_UNWIND_SP, at.sp);
+    take_sample(s, copy_away);
+    return read_sleeping(s, &then) && then.pc == at.pc && then.sp == at.sp;
 }
 
 static bool has_handler(void)
@@ -228,7 +220,7 @@ static bool has_handler(void)
         return false;
     if ((old.sa_flags & SA_SIGINFO) && old.sa_sigaction == on_signal)
         return true;
-    if ((old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL)
+    if ((old.sa_flags & SA_SIGINFO) || (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN))
         return false; /* the program's own */
     struct sigaction mine = {.sa_sigaction = on_signal,
                              .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
@@ -236,39 +228,63 @@ static bool has_handler(void)
     return sigaction(STALL_SIGNAL, &mine, NULL) == 0;
 }
 
-static bool sample_by_signal(struct bki_stall *s)
+/* True when it is time to go. */
+static bool nap(struct bki_stall *s, int64_t ns)
 {
     struct timespec until;
-    if (!has_handler())
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    ns += until.tv_nsec;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&s->mutex);
+    int r = 0;
+    while (!s->stop && r == 0)
+        r = pthread_cond_timedwait(&s->cond, &s->mutex, &until);
+    bool stop = s->stop;
+    pthread_mutex_unlock(&s->mutex);
+    return stop;
+}
+
+/* Every so much of processor time the loop's thread gets the signal; 0: no more. */
+static bool set_timer(struct bki_stall *s, long ns)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STALL_SIGNAL};
+    struct itimerspec spec = {.it_value.tv_nsec = ns, .it_interval.tv_nsec = ns};
+    event.sigev_notify_thread_id = s->loop->thread_id;
+    if (!s->has_timer && s->has_clock)
+        s->has_timer = timer_create(s->clock, &event, &s->timer) == 0;
+    return s->has_timer && timer_settime(s->timer, 0, &spec, NULL) == 0;
+}
+
+/* Asks for a while; true when the handler took the sample. */
+static bool is_answered(struct bki_stall *s)
+{
+    enum answer asked = ASKED;
+    atomic_store(&s->answer, ASKED);
+    nap(s, ROUND_NS);
+    if (atomic_compare_exchange_strong(&s->answer, &asked, QUIET))
         return false;
-    atomic_store(&s->asked, true);
-    if (syscall(SYS_tgkill, getpid(), s->loop->thread_id, STALL_SIGNAL) < 0)
-        return false;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += ANSWER_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    if (sem_timedwait(&s->answered, &until) == 0)
-        return true;
-    /* Blocked, or just now answering. */
-    if (atomic_exchange(&s->asked, false))
-        return false;
-    while (sem_wait(&s->answered) < 0 && errno == EINTR)
-        ;
+    while (atomic_load(&s->answer) != ANSWERED)
+        sched_yield();
     return true;
 }
 
 /* The signal brings all registers, the kernel's word only two: enough for the innermost function
- * of the program, and for the rest where no frame pointers are used. */
+ * of the program, and for the rest where no frame pointers are used.  Neither comes when the signal
+ * is blocked or the program's own, or a call is busy in the kernel all the time. */
 static bool sample(struct bki_stall *s)
 {
-    struct sleeping call;
-    bool sleeps = read_sleeping(s, &call);
-    s->task_id = 0;
-    s->n_copied = 0;
-    if ((!sleeps || is_restarted(&call)) && sample_by_signal(s))
-        return true;
-    return sleeps && sample_sleeping(s, &call);
+    int64_t until_ns = now_ns() + ANSWER_NS;
+    bool done = sample_sleeping(s);
+    if (!done && has_handler() && set_timer(s, ROUND_NS)) {
+        do {
+            done = is_answered(s) || sample_sleeping(s);
+        } while (!done && now_ns() < until_ns);
+        set_timer(s, 0);
+    }
+    if (!done)
+        take_task(s, copy_away);
+    return done;
 }
 
 /* ---- The report ---- */
@@ -333,11 +349,11 @@ static void tell(struct bki_stall *s, int64_t held_ns, size_t n_frames, bool end
 {
     const bk_run_opts *opts = &s->loop->opts;
     const char *name = s->name;
-    if (s->task_id && !name[0] && s->has_code)
-        name = bki_code_map_place(&s->code, s->body, false)->function;
+    if (s->task.id && !name[0] && s->has_code)
+        name = bki_code_map_place(&s->code, (uint64_t)(uintptr_t)s->task.fn, false)->function;
     bk_stall_report report = {
         .task = name,
-        .task_id = s->task_id,
+        .task_id = s->task.id,
         .held = {held_ns},
         .ended = ended,
         .stack = s->frames,
@@ -362,23 +378,6 @@ __attribute__((no_sanitize("thread"))) static bool look(const struct bk_loop *lo
                 now.current == seen->current && l->running && !l->polling;
     *seen = now;
     return same;
-}
-
-/* True when it is time to go. */
-static bool nap(struct bki_stall *s, int64_t ns)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    ns += until.tv_nsec;
-    until.tv_sec += ns / 1000000000;
-    until.tv_nsec = ns % 1000000000;
-    pthread_mutex_lock(&s->mutex);
-    int r = 0;
-    while (!s->stop && r == 0)
-        r = pthread_cond_timedwait(&s->cond, &s->mutex, &until);
-    bool stop = s->stop;
-    pthread_mutex_unlock(&s->mutex);
-    return stop;
 }
 
 static void *watch(void *ctx)
@@ -439,7 +438,6 @@ static int start_thread(struct bki_stall *s)
     pthread_cond_init(&s->cond, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&s->mutex, NULL);
-    sem_init(&s->answered, 0, 0);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&s->thread, NULL, watch, s);
@@ -453,7 +451,8 @@ static void destroy(struct bki_stall *s)
 {
     pthread_mutex_destroy(&s->mutex);
     pthread_cond_destroy(&s->cond);
-    sem_destroy(&s->answered);
+    if (s->has_timer)
+        timer_delete(s->timer);
     if (s->has_code)
         bki_code_map_close(&s->code);
     bki_free(s);
@@ -469,6 +468,7 @@ int bki_stall_open(struct bk_loop *loop)
     s->loop = loop;
     s->limit_ns = loop->opts.stall_limit.ns;
     find_stack(s);
+    s->has_clock = pthread_getcpuclockid(pthread_self(), &s->clock) == 0;
     int r = start_thread(s);
     if (r < 0) {
         destroy(s);

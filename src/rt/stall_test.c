@@ -3,6 +3,7 @@
  * computation and in a system call that blocks. */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -139,16 +140,11 @@ static int reading_main(void *ctx)
     return r;
 }
 
-/* poll is cut short by any signal, so there is none, unless the look fell just before the call; and
- * its caller is found all the same. */
+/* poll is cut short by any signal, so there is none; and its caller is found all the same. */
 static __attribute__((noinline)) int hold_polling(void)
 {
     struct pollfd fd = {.fd = atomic_load(&seen.read_end), .events = POLLIN};
-    int n;
-    do {
-        n = poll(&fd, 1, -1);
-    } while (n < 0 && errno == EINTR);
-    return n == 1 ? 0 : -EINTR;
+    return poll(&fd, 1, -1) == 1 ? 0 : -EINTR;
 }
 
 static int polling_main(void *ctx)
@@ -168,13 +164,21 @@ static int polling_main(void *ctx)
     return r;
 }
 
+/* A sanitizer's own frame, with a frame pointer, lies between the system call and its caller. */
+static void check_sleeper(const char *name)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    check_function(name);
+#else
+    (void)name;
+#endif
+}
+
 static void D2_a_call_that_signals_cut_short_is_left_alone(void)
 {
     CHECK_EQ(run(polling_main), 0);
     CHECK_STR(seen.task, "main");
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    check_function("hold_polling"); /* theirs is a frame with a frame pointer in between */
-#endif
+    check_sleeper("hold_polling");
 }
 
 static void D2_a_step_that_blocks_in_the_kernel_is_named(void)
@@ -182,7 +186,78 @@ static void D2_a_step_that_blocks_in_the_kernel_is_named(void)
     CHECK_EQ(run(reading_main), 0);
     CHECK_STR(seen.task, "main");
     CHECK_EQ(seen.id, 1);
-    check_function("hold_reading");
+    check_sleeper("hold_reading");
+}
+
+/* Computes and waits by turns of some microseconds, until that has been noticed. */
+static __attribute__((noinline)) int hold_by_turns(int *n_cut)
+{
+    int before = atomic_load(&seen.n_told), n = 0;
+    while (atomic_load(&seen.n_told) == before) {
+        for (volatile int i = 0; i < 10000; i++)
+            ;
+        if (ppoll(NULL, 0, &(struct timespec){.tv_nsec = 20000}, NULL) < 0)
+            ++*n_cut;
+        n++;
+    }
+    return n;
+}
+
+static int alternating_main(void *ctx)
+{
+    int r = 0;
+    for (int i = 0; r == 0 && i < 50; i++) {
+        hold_by_turns(ctx);
+        r = bk_sleep(bk_ms(1));
+    }
+    return r;
+}
+
+static void D2_no_call_ends_early_because_of_a_look(void)
+{
+    int n_cut = 0;
+    memset(&seen, 0, sizeof seen);
+    CHECK_EQ(
+        bk_run(alternating_main, &n_cut, &(bk_run_opts){.stall_limit = bk_ms(2), .on_stall = note}),
+        0);
+    CHECK(atomic_load(&seen.n_told) >= 50);
+    CHECK_EQ(n_cut, 0);
+}
+
+/* ---- The signal ---- */
+
+static void on_signal(int signo)
+{
+    (void)signo;
+}
+
+/* Runs a step that computes while SIGURG is handled so, and says whether it still is then. */
+static bool compute_with(void (*handler)(int), bool *kept)
+{
+    struct sigaction before, mine = {.sa_handler = handler}, after;
+    sigaction(SIGURG, &mine, &before);
+    int r = run(computing_main);
+    sigaction(SIGURG, &before, &after);
+    *kept = after.sa_handler == handler;
+    return r == 0;
+}
+
+static void D2_a_signal_that_was_ignored_is_as_good(void)
+{
+    bool kept;
+    CHECK(compute_with(SIG_IGN, &kept));
+    CHECK(!kept);
+    check_function("hold_computing");
+}
+
+static void D2_a_handler_of_the_programs_own_stays(void)
+{
+    bool kept;
+    CHECK(compute_with(on_signal, &kept));
+    CHECK(kept);
+    CHECK_STR(seen.task, "number cruncher");
+    CHECK_EQ(seen.id, 2);
+    CHECK_STR(seen.function, "");
 }
 
 /* ---- Calls, and several loops ---- */
@@ -229,5 +304,8 @@ static void every_allocation_may_fail(void)
 
 CHECK_MAIN(TEST(C021_D2_a_step_that_computes_is_named),
            TEST(D2_a_step_that_blocks_in_the_kernel_is_named),
-           TEST(D2_a_call_that_signals_cut_short_is_left_alone), TEST(C021_D2_a_call_is_named),
+           TEST(D2_a_call_that_signals_cut_short_is_left_alone),
+           TEST(D2_no_call_ends_early_because_of_a_look),
+           TEST(D2_a_signal_that_was_ignored_is_as_good),
+           TEST(D2_a_handler_of_the_programs_own_stays), TEST(C021_D2_a_call_is_named),
            TEST(every_allocation_may_fail))
