@@ -4,9 +4,9 @@
  *     static void test_something(void) { CHECK_EQ(1 + 1, 2); }
  *     CHECK_MAIN(TEST(test_something))
  *
- * A program runs every test, or those named on its command line; it prints one line for each and a
- * last line "N passed, N failed".  A failed CHECK ends its test (the function returns), not the
- * program. */
+ * A program runs every test, or those named on its command line, or all but those named there with
+ * a "-" in front; it prints one line for each and a last line "N passed, N failed".  A failed CHECK
+ * ends its test (the function returns), not the program. */
 #ifndef BECK_TESTS_CHECK_H
 #define BECK_TESTS_CHECK_H
 
@@ -72,10 +72,11 @@ struct check_test {
 
 static inline bool check_wanted(const char *name, int argc, char **argv)
 {
+    bool all = argc < 2 || argv[1][0] == '-';
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], name) == 0)
-            return true;
-    return argc < 2;
+        if (strcmp(argv[i] + all, name) == 0)
+            return !all;
+    return all;
 }
 
 static inline int check_run(const struct check_test *tests, size_t n, int argc, char **argv)
