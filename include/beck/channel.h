@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * A bounded channel of messages between threads: tasks of any loop, and threads without one. */
+ * A bounded channel of messages between threads: tasks of any loop, and threads without one.
+ *
+ * Tasks of one loop that are cancelled while they wait are passed over, as with the objects of
+ * <beck/sync.h>.  Between threads there is no order of a cancel and a message of the same moment: a
+ * call whose message has moved says so, and a cancel that came meanwhile shows at its task's next
+ * call. */
 #ifndef BECK_CHANNEL_H
 #define BECK_CHANNEL_H
 

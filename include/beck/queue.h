@@ -6,9 +6,9 @@
  *     while ((r = bk_queue_get(queue, &item)) > 0)
  *         r = handle((struct job *)item);
  *
- * It belongs to one loop, as the objects of <beck/sync.h> do: from another one every call returns
- * -EPERM and changes nothing.  Calls that may suspend are for tasks (-BK_ENOTASK).  Between threads
- * use a channel
+ * It belongs to one loop, and is fair with cancelled waiters, as the objects of <beck/sync.h> are:
+ * from another loop every call returns -EPERM and changes nothing.  Calls that may suspend are for
+ * tasks (-BK_ENOTASK).  Between threads use a channel
  * (<beck/channel.h>). */
 #ifndef BECK_QUEUE_H
 #define BECK_QUEUE_H

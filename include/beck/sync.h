@@ -3,7 +3,8 @@
  *
  * All are fair (first come, first served), hand over directly to the longest waiter, and lose
  * nothing to a cancel: a waiter that was granted something before its cancel returns 0 and sees the
- * cancel at its next call; one that was cancelled before is passed over.
+ * cancel at its next call; one that was cancelled before is passed over, also when both happen
+ * before it runs again.
  *
  * Each belongs to one loop: the one that made it, or the first that uses it.  While that loop is
  * alive, every call from another loop or thread returns -EPERM and changes nothing, and freeing
@@ -111,10 +112,11 @@ BK_API int bk_barrier_new(bk_barrier **out, size_t parties, const char *name);
 BK_API void bk_barrier_free(bk_barrier **barrier);
 /* Suspends until `parties` tasks wait, then lets all of them through.  The last to arrive does not
  * suspend; those who come while a group is leaving wait for the next one.
- * Returns the caller's place in its group, 0 to parties - 1 in order of arrival, each exactly once;
- * -BK_EBROKEN when the barrier is broken or reset; -ECANCELED, and the others wait on for one more;
- * -BK_ECLOSED or -EPERM.  Who was let through before a cancel, an abort or a reset returns
- * its place. */
+ * Returns the caller's place in its group, 0 to parties - 1 in order of arrival; -BK_EBROKEN when
+ * the barrier is broken or reset; -ECANCELED, and the others wait on for one more; -BK_ECLOSED or
+ * -EPERM.  Who was let through before a cancel, an abort or a reset returns its place; who was
+ * cancelled before its group was complete, and has not run since, still counts, and its place stays
+ * empty. */
 BK_API int bk_barrier_wait(bk_barrier *barrier);
 /* Empties the barrier: tasks waiting get -BK_EBROKEN, and it can be used anew, also when it was
  * broken.  Returns 0 or -EPERM. */

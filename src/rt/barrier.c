@@ -56,13 +56,18 @@ void bk_barrier_free(bk_barrier **barrier)
         bki_free(b);
 }
 
-/* Sends the first n in line on their way with result, or with their places. */
+/* Sends the first n in line on their way with result, or with their places.  Who has been cancelled
+ * and has not run since counts as one of them, for it was there, but is not let through. */
 static void let_through(struct bk_barrier *barrier, size_t n, int result)
 {
     barrier->n_line -= n;
     barrier->n_leaving += n;
-    for (size_t place = 0; place < n; place++)
-        bki_grant_first(&barrier->line, result < 0 ? result : (int)place);
+    for (size_t place = 0; place < n; place++) {
+        struct bki_waiter *w =
+            bki_container(bki_list_first(&barrier->line), struct bki_waiter, link);
+        bool cancelled = w->task->state != BKI_PARKED;
+        bki_grant(w, cancelled ? -ECANCELED : result < 0 ? result : (int)place);
+    }
 }
 
 /* One that was let through runs at last. */
@@ -99,6 +104,8 @@ int bk_barrier_wait(bk_barrier *barrier)
         barrier->n_line--;
     else if (r != -BK_ECLOSED)
         has_left(barrier);
+    if (r == -ECANCELED)
+        return bki_tell_cancel(bki_self());
     return r == -BK_EBROKEN ? fail_broken() : bki_fail_freed(r, "barrier");
 }
 

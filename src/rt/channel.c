@@ -117,17 +117,33 @@ static void futex_wake(atomic_uint *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-struct bki_channel_waiter *bki_channel_settle(struct bki_list *line, int result)
+/* A cancel has woken its task, which has yet to run and leave the line.  Only of this loop's tasks
+ * can that be seen. */
+static bool is_leaving(const struct bki_channel_waiter *w)
 {
-    struct bki_list *first;
-    while ((first = bki_list_pop(line))) {
-        struct bki_channel_waiter *w = bki_container(first, struct bki_channel_waiter, link);
+    return w->task && w->task->loop == bki_loop && w->task->state == BKI_READY;
+}
+
+static struct bki_channel_waiter *settle(struct bki_list *line, int result, bool all)
+{
+    struct bki_list *next;
+    for (struct bki_list *n = bki_list_first(line); n; n = next) {
+        struct bki_channel_waiter *w = bki_container(n, struct bki_channel_waiter, link);
+        next = bki_list_next(line, n);
+        if (!all && is_leaving(w))
+            continue;
+        bki_list_remove(n);
         if (w->select && !bki_select_claim(w->select, w))
             continue; /* something else has ended that select */
         w->result = result;
         return w;
     }
     return NULL;
+}
+
+struct bki_channel_waiter *bki_channel_settle(struct bki_list *line, int result)
+{
+    return settle(line, result, false);
 }
 
 void bki_channel_arrive(struct bki_post *post, struct bk_loop *loop)
@@ -147,10 +163,12 @@ void bki_channel_let_go(struct bki_channel_waiter *w)
     bool is_task = w->task != NULL;
     if (atomic_exchange(&w->state, BKI_FREE_TO_GO) != BKI_ASLEEP)
         return;
-    if (is_task)
-        bki_inbox_post(w->task->loop, &w->post);
-    else
+    if (!is_task)
         futex_wake(&w->state);
+    else if (w->task->loop == bki_loop)
+        bki_channel_arrive(&w->post, bki_loop); /* a task of ours need not wait for the inbox */
+    else
+        bki_inbox_post(w->task->loop, &w->post);
 }
 
 /* True when it was let go before it had to sleep; else it is announced as asleep.  A task does not
@@ -329,9 +347,9 @@ void bki_channel_end(struct bk_channel *channel, bool broken)
     pthread_mutex_lock(&channel->mutex);
     channel->broken = channel->broken || (broken && !channel->closed);
     channel->closed = true;
-    while ((w = bki_channel_settle(&channel->senders, broken ? -EPIPE : -BK_ECLOSED)))
+    while ((w = settle(&channel->senders, broken ? -EPIPE : -BK_ECLOSED, true)))
         bki_channel_let_go(w);
-    while ((w = bki_channel_settle(&channel->receivers, 0))) /* they waited, so it is empty */
+    while ((w = settle(&channel->receivers, 0, true))) /* they waited, so it is empty */
         bki_channel_let_go(w);
     pthread_mutex_unlock(&channel->mutex);
 }

@@ -44,7 +44,8 @@ struct bki_channel_waiter {
     bool arrived;
 };
 
-/* Under the mutex: settles the call of the first in line that can be.  NULL when nobody waits. */
+/* Under the mutex: settles the call of the first in line that can be, passing over tasks of this
+ * loop that have been cancelled and have not run since.  NULL when nobody waits. */
 struct bki_channel_waiter *bki_channel_settle(struct bki_list *line, int result);
 /* After the mutex: lets a settled waiter go (NULL: nothing to do). */
 void bki_channel_let_go(struct bki_channel_waiter *w);

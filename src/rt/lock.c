@@ -80,7 +80,7 @@ bool bki_lock_is_mine(const struct bk_lock *lock)
 
 void bki_lock_pass_on(struct bk_lock *lock)
 {
-    struct bki_waiter *next = bki_hand_to_first(&lock->waiters, 0);
+    struct bki_waiter *next = bki_grant_first(&lock->waiters, 0);
     lock->held = next != NULL;
     set_holder(lock, next ? next->task : NULL);
 }

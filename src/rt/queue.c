@@ -185,7 +185,7 @@ static int put_now(struct bk_queue *queue, void *item)
     size_t len = bk_queue_len(queue);
     queue->producer_id = bki_self()->id;
     if (len == 0) {
-        struct bki_waiter *getter = bki_hand_to_first(&queue->getters, 1);
+        struct bki_waiter *getter = bki_grant_first(&queue->getters, 1);
         if (getter) {
             getter->value = item;
             queue->ring.head++;
@@ -250,7 +250,7 @@ static int get_now(struct bk_queue *queue, void **item)
     if (bk_queue_len(queue) == 0)
         return queue->aborted ? fail_aborted() : queue->closed ? 0 : -EAGAIN;
     *item = take_out(queue);
-    struct bki_waiter *putter = bki_hand_to_first(&queue->putters, 0);
+    struct bki_waiter *putter = bki_grant_first(&queue->putters, 0);
     if (putter)
         store(queue, putter->value); /* into the place that came free: it cannot fail */
     return 1;

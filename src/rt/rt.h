@@ -10,8 +10,9 @@
  * -ECANCELED not granted and unlinked
  *
  * and whoever makes the condition true calls bki_grant_first(&object->waiters).  A grant and a
- * cancel may come in either order before the task runs again: a granted waiter always sees 0 (the
- * cancel shows at its next call), so nothing handed over is lost. */
+ * cancel may come in one turn, before the task runs again; the first of the two counts.  Who was
+ * granted something and then cancelled sees 0 (the cancel shows at its next call), so nothing
+ * handed over is lost; who was cancelled and has yet to run is granted nothing. */
 #ifndef BECK_SRC_RT_RT_H
 #define BECK_SRC_RT_RT_H
 
@@ -203,7 +204,7 @@ struct bk_loop {
                                      backend->wake */
     struct bki_inbox *inbox;      /* work posted by other threads */
     struct bk_executor *executor; /* threads for blocking calls, made at first use */
-    struct bki_debug *debug; /* debug.c: NULL unless in debug mode */
+    struct bki_debug *debug;      /* debug.c: NULL unless in debug mode */
     struct bki_stall *stall;      /* stall.c: who watches whether it goes on */
     uint64_t n_turns;
     bool polling;               /* waits in the kernel */
@@ -318,12 +319,10 @@ int bki_wait(struct bki_list *line, struct bki_waiter *w, const struct bki_wait_
 /* Takes w out of its line and makes its task ready with result.  False: it belongs to a select that
  * something else has ended already, and nobody was granted anything. */
 bool bki_grant(struct bki_waiter *w, int result);
-/* Grants the first in line that can be and returns it (valid until its task runs), NULL when nobody
- * waits. */
+/* Hands what can be had once only to the first in line and returns it (valid until its task runs).
+ * Who has been cancelled, and has not run since, is passed over.  NULL when nobody waits. */
 struct bki_waiter *bki_grant_first(struct bki_list *line, int result);
-/* The same for what can be had once only: passes over those who have been cancelled and have not
- * run since. */
-struct bki_waiter *bki_hand_to_first(struct bki_list *line, int result);
+/* Tells everybody in line, also those who have been cancelled: what is set, closed or gone. */
 void bki_grant_all(struct bki_list *line, int result);
 
 /* A place in a task's joiners that wakes nobody: as the task ends (its result is set, its state is

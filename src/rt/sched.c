@@ -149,17 +149,6 @@ struct bki_waiter *bki_grant_first(struct bki_list *line, int result)
     struct bki_list *first;
     while ((first = bki_list_first(line))) {
         struct bki_waiter *w = bki_container(first, struct bki_waiter, link);
-        if (bki_grant(w, result))
-            return w;
-    }
-    return NULL;
-}
-
-struct bki_waiter *bki_hand_to_first(struct bki_list *line, int result)
-{
-    struct bki_list *first;
-    while ((first = bki_list_first(line))) {
-        struct bki_waiter *w = bki_container(first, struct bki_waiter, link);
         if (w->task->state == BKI_PARKED && bki_grant(w, result))
             return w;
         /* It has been woken by something else, a cancel or another case of its select, and has yet
@@ -173,8 +162,9 @@ struct bki_waiter *bki_hand_to_first(struct bki_list *line, int result)
 
 void bki_grant_all(struct bki_list *line, int result)
 {
-    while (bki_grant_first(line, result))
-        ;
+    struct bki_list *first;
+    while ((first = bki_list_first(line)))
+        bki_grant(bki_container(first, struct bki_waiter, link), result);
 }
 
 /* ---- Operations ---- */

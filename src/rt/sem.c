@@ -61,7 +61,7 @@ static void has_woken(struct bk_sem *sem)
             bki_free(sem);
         return;
     }
-    while (sem->value > 0 && bki_hand_to_first(&sem->waiters, 0)) {
+    while (sem->value > 0 && bki_grant_first(&sem->waiters, 0)) {
         sem->value--;
         sem->n_waking++;
     }
@@ -102,7 +102,7 @@ int bk_sem_release(bk_sem *sem)
         return r;
     if (sem->value >= sem->max)
         return bk_fail(-EOVERFLOW, "the semaphore has all its %zu permits", sem->max);
-    if (bki_hand_to_first(&sem->waiters, 0))
+    if (bki_grant_first(&sem->waiters, 0))
         sem->n_waking++;
     else
         sem->value++;
