@@ -30,7 +30,8 @@ typedef struct bk_addresses bk_addresses;
 
 /* Looks up the addresses of the host in address ("example.org:443"), each with the same port.  What
  * is numeric already ("127.0.0.1:80", "[::1]:80", ":80") or no name at all ("unix:/path") is not
- * looked up, and stands for itself.
+ * looked up, and stands for itself; "localhost" and names below it are 127.0.0.1 and ::1, and
+ * nobody is asked (RFC 6761 section 6.3).
  * out: NULL on entry; bk_addresses_free it.
  * Suspends while a name is looked up.  Returns how many there are, at least one; -BK_EURL (not an
  * address), -BK_ERESOLVE, -ECANCELED, -ENOMEM, or -EAGAIN when no thread could be started. */

@@ -71,18 +71,19 @@ static bool is_host_char(char c)
            c == '-' || c == '_';
 }
 
-/* A dotted quad, or a name.  Digits and dots alone are never a name: "1.2.3" is a mistake,
- * not 1.2.0.3. */
+/* A dotted quad, or a name.  Other numbers are never a name: "1.2.3" and "0x7f.1" are mistakes, not
+ * the 1.2.0.3 and 127.0.0.1 that the resolver would make of them. */
 static int parse_host(struct bki_address_spec *out, const char *text)
 {
     struct sockaddr_in *in4 = &out->address.in4;
+    struct in_addr odd;
     if (inet_pton(AF_INET, out->host, &in4->sin_addr) == 1) {
         in4->sin_family = AF_INET;
         in4->sin_port = htons(out->port);
         out->address.len = sizeof *in4;
         return 0;
     }
-    if (out->host[strspn(out->host, "0123456789.")] == '\0')
+    if (out->host[strspn(out->host, "0123456789.")] == '\0' || inet_aton(out->host, &odd))
         return bk_fail(-BK_EURL, "address '%s': not an IPv4 address", text);
     for (const char *c = out->host; *c; c++)
         if (!is_host_char(*c))

@@ -48,9 +48,10 @@ const char *bki_address_format(const struct bki_address *address, char buf[BKI_A
 enum bki_address_use { BKI_TO_CONNECT, BKI_TO_LISTEN, BKI_TO_SHOW };
 
 /* All addresses that text stands for, each once, in the order to try them; names are looked up on
- * the pool.  family: AF_INET or AF_INET6 for those alone, AF_UNSPEC for all.
- * To listen, IPv4 comes first, so that "localhost" means what every client can reach, and ":80" is
- * the IPv6 wildcard followed by the IPv4 one, for hosts without IPv6. *out: free with bki_free.
+ * the pool, but for localhost: that is 127.0.0.1 and ::1.  family: AF_INET or AF_INET6 for those
+ * alone, AF_UNSPEC for all.
+ * To listen, IPv4 comes first, so that a name means what every client can reach, and ":80" is the
+ * IPv6 wildcard followed by the IPv4 one, for hosts without IPv6.  *out: free with bki_free.
  * Returns how many, or -BK_EURL, -BK_ERESOLVE, -ENOMEM, -ECANCELED, -EAGAIN.  Suspends for names.
  */
 int bki_resolve_family(const char *text, enum bki_address_use use, int family,

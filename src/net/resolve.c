@@ -4,6 +4,7 @@
 #include <beck/resolve.h>
 
 #include <stdio.h>
+#include <strings.h>
 
 #include <beck/thread.h>
 
@@ -126,17 +127,37 @@ static int resolve_name(const struct bki_address_spec *spec, enum bki_address_us
     return r;
 }
 
-/* What needs no look-up: one address, or the wildcards of both families. */
-static int numeric(const struct bki_address_spec *spec, int family, struct bki_address **out)
+/* "localhost" and all below it are this host, whatever a name server or a file says (RFC 6761 6.3).
+ */
+static bool is_localhost(const char *host)
+{
+    static const char name[] = "localhost";
+    size_t len = strlen(host), own = sizeof name - 1;
+    if (len > 0 && host[len - 1] == '.')
+        len--;
+    return len >= own && strncasecmp(host + len - own, name, own) == 0 &&
+           (len == own || host[len - own - 1] == '.');
+}
+
+/* What needs no look-up: one address, or one of each family: the wildcards, the loopbacks. */
+static int known(const struct bki_address_spec *spec, int family, struct bki_address **out)
 {
     struct bki_address both[2] = {spec->address, {.len = sizeof both->in4}};
     both[1].in4.sin_family = AF_INET;
     both[1].in4.sin_port = htons(spec->port);
+    if (spec->is_name) { /* IPv4 first: there most servers listen, and all clients come from */
+        both[0] = both[1];
+        both[0].in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        both[1].len = sizeof both->in6;
+        both[1].in6 = (struct sockaddr_in6){.sin6_family = AF_INET6,
+                                            .sin6_port = htons(spec->port),
+                                            .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    }
     struct bki_address *list = bki_realloc_array(NULL, 2, sizeof *list);
     int n = 0;
     if (!list)
         return -ENOMEM;
-    for (int i = 0; i < (spec->any_host ? 2 : 1); i++)
+    for (int i = 0; i < (spec->any_host || spec->is_name ? 2 : 1); i++)
         if (family == AF_UNSPEC || family == both[i].any.sa_family)
             list[n++] = both[i];
     if (n > 0)
@@ -157,7 +178,8 @@ int bki_resolve_family(const char *text, enum bki_address_use use, int family,
         return bk_fail(-BK_EURL, "address '%s': no host to connect to", text);
     if (use == BKI_TO_CONNECT && spec.address.any.sa_family != AF_UNIX && spec.port == 0)
         return bk_fail(-BK_EURL, "address '%s': port 0 is only for listening", text);
-    r = spec.is_name ? resolve_name(&spec, use, family, out) : numeric(&spec, family, out);
+    r = spec.is_name && !is_localhost(spec.host) ? resolve_name(&spec, use, family, out)
+                                                 : known(&spec, family, out);
     return r != 0 ? r : bk_fail(-BK_ERESOLVE, "address '%s' is of another family", text);
 }
 

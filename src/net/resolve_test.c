@@ -51,15 +51,39 @@ LOOP_TEST(P4_a_name_is_looked_up_on_another_thread)
     real_names();
 }
 
-LOOP_TEST(P4_the_systems_resolver_knows_localhost)
+/* RFC 6761 6.3. */
+LOOP_TEST(P4_localhost_is_this_host_without_asking)
+{
+    static const char *const names[] = {"localhost:7",   "localhost.:7",     "LocalHost:7",
+                                        "a.localhost:7", "a.b.localhost.:7", ".localhost:7"};
+    fake_names("localhost", "10.0.0.1:7");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        check_resolves(names[i], BK_ANY_FAMILY, "127.0.0.1:7 [::1]:7");
+        check_resolves(names[i], BK_IPV4, "127.0.0.1:7");
+        check_resolves(names[i], BK_IPV6, "[::1]:7");
+    }
+    CHECK_EQ(fake.n_asked, 0);
+    static const char *const others[] = {"notlocalhost:7", "localhost.example:7", "localhost..:7",
+                                         "local:7"};
+    bk_addresses *list = NULL;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        CHECK_EQ(bk_resolve(&list, others[i], NULL), -BK_ERESOLVE);
+    CHECK_EQ(fake.n_asked, 4);
+    real_names();
+}
+
+/* What it says is the machine's affair. */
+LOOP_TEST(P4_the_systems_resolver_is_asked)
 {
     bk_addresses *list = NULL;
-    char name[BK_HOST_MAX];
-    CHECK_EQ(bk_resolve(&list, "localhost:7", &(bk_resolve_opts){.family = BK_IPV4}), 1);
-    CHECK_STR(bk_addresses_get(list, 0), "127.0.0.1:7");
+    char host[200] = "", address[sizeof host + 2], name[BK_HOST_MAX];
+    gethostname(host, sizeof host - 1);
+    snprintf(address, sizeof address, "%s:7", host);
+    int n = bk_resolve(&list, address, NULL);
+    CHECK(n > 0 || n == -BK_ERESOLVE);
     bk_addresses_free(&list);
-    CHECK_EQ(bk_resolve_name("127.0.0.1:0", name, sizeof name), 0);
-    CHECK(name[0] != '\0');
+    n = bk_resolve_name("127.0.0.1:0", name, sizeof name);
+    CHECK(n == 0 ? name[0] != '\0' : n == -BK_ERESOLVE);
 }
 
 LOOP_TEST(what_cannot_be_resolved_is_said)
@@ -147,5 +171,6 @@ static void the_thread_has_freed_what_it_got(void)
 
 CHECK_MAIN(TEST(P4_numeric_addresses_are_not_looked_up),
            TEST(P4_a_name_is_looked_up_on_another_thread),
-           TEST(P4_the_systems_resolver_knows_localhost), TEST(what_cannot_be_resolved_is_said),
-           TEST(P4_an_address_has_a_name), TEST(the_thread_has_freed_what_it_got))
+           TEST(P4_localhost_is_this_host_without_asking), TEST(P4_the_systems_resolver_is_asked),
+           TEST(what_cannot_be_resolved_is_said), TEST(P4_an_address_has_a_name),
+           TEST(the_thread_has_freed_what_it_got))

@@ -5,7 +5,7 @@
 #include <beck/stream.h>
 
 #include "base/alloc.h"
-#include "net/address.h"
+#include "net/resolver_fixture.h"
 #include "tests/run_helper.h"
 
 static struct {
@@ -66,7 +66,7 @@ static int look_up(void *ctx)
 {
     struct bki_address *list = NULL;
     (void)ctx;
-    int r = bki_resolve("localhost:80", BKI_TO_CONNECT, &list);
+    int r = bki_resolve("name:80", BKI_TO_CONNECT, &list);
     bki_free(list);
     return r < 0 ? r : 0;
 }
@@ -74,11 +74,13 @@ static int look_up(void *ctx)
 /* With a limit of next to nothing every look-up is slow. */
 static void D2_P4_a_name_that_is_looked_up_slowly_is_told(void)
 {
+    fake_names("name", "10.0.0.1:80");
     CHECK_EQ(run_mode(look_up, bk_ns(1)), 0);
     CHECK(seen.n >= 1);
-    CHECK(strncmp(seen.text[0], "a name was looked up slowly|localhost: 0.", 41) == 0);
+    CHECK(strncmp(seen.text[0], "a name was looked up slowly|name: 0.", 36) == 0);
     CHECK_EQ(run_mode(look_up, bk_seconds(1000)), 0);
     CHECK_EQ(seen.n, 0);
+    real_names();
 }
 
 CHECK_MAIN(TEST(D2_a_stream_that_was_left_is_told_with_its_line),
