@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: MIT
 # Builds the named presets and runs their tests by ctest; the last line sums up all of them.
 # Tests marked "once" run in the first preset only.  Of the preset fuzz only the fuzz targets run,
-# for FUZZ_SECONDS each (10; 60 where CI is set).
+# for FUZZ_SECONDS each (10; 60 where CI is set).  Where CI is set, warnings are errors.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 passed=0 failed=0 skipped=0 once=()
-export FUZZ_SECONDS=${FUZZ_SECONDS:-${CI:+60}}
+export FUZZ_SECONDS=${FUZZ_SECONDS:-${CI:+60}} WERROR=${CI:+1}
 
 # count FILE NAME: an attribute of the first <testsuite> in a JUnit report.
 count() { sed -n "s/^[[:space:]]*$2=\"\([0-9]*\)\".*/\1/p" "$1" | head -n 1; }

@@ -8,7 +8,7 @@ static char dir[64];
 
 static const char *in_dir(const char *name)
 {
-    static char paths[4][128];
+    static char paths[4][sizeof dir + 256];
     static int next;
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", dir, name);

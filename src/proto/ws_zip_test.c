@@ -451,7 +451,7 @@ LOOP_TEST(a_message_that_was_not_sent_leaves_no_trace)
     CHECK_EQ(r, -ECANCELED);
     raw.ws->stream->write_buffer = 65536;
     CHECK_EQ(bk_ws_send_text(raw.ws, "Hello", 5), 0);
-    ssize_t n, last = 0;
+    ssize_t n = 0, last = 0;
     while (bk_stream_unsent(raw.ws->stream) > 0 || (n = hear(&raw, buf, sizeof buf)) > 0) {
         if (bk_stream_unsent(raw.ws->stream) > 0)
             n = hear(&raw, buf, sizeof buf);

@@ -19,6 +19,7 @@ struct ends {
 static int open_ends(struct ends *e)
 {
     int fds[2];
+    *e = (struct ends){-1, -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
         return -errno;
     *e = (struct ends){fds[0], fds[1]};

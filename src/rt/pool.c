@@ -188,7 +188,7 @@ static int submit(struct call **out, bk_fn *fn, void *ctx, const bk_to_thread_op
 int bk_to_thread(bk_fn *fn, void *ctx, const bk_to_thread_opts *opts)
 {
     void (*on_abandon)(void *ctx, int result) = opts ? opts->on_abandon : NULL;
-    struct call *call;
+    struct call *call = NULL;
     int r = bki_check_cancel();
     if (r == -ECANCELED && on_abandon)
         on_abandon(ctx, r);
