@@ -159,6 +159,14 @@ static int check_ipv6(const struct reader *r, bk_span host)
     return check_chars(r, between(zone + 3, end), is_name_char, "zone");
 }
 
+static int check_name(const struct reader *r, bk_span host)
+{
+    for (const char *p = host.data; p < host.data + host.len; p++)
+        if ((unsigned char)*p >= 0x80)
+            return refuse(r, p, BKI_URL_XN);
+    return check_chars(r, host, is_name_char, "host");
+}
+
 /* [userinfo@]host[:port] (section 3.2) */
 static int parse_authority(const struct reader *r, struct bki_url *url, const char *p,
                            const char *end)
@@ -183,7 +191,7 @@ static int parse_authority(const struct reader *r, struct bki_url *url, const ch
     } else {
         const char *colon = find(p, end, ":");
         url->host = between(p, colon);
-        result = check_chars(r, url->host, is_name_char, "host");
+        result = check_name(r, url->host);
         p = colon;
     }
     if (result < 0)

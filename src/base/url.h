@@ -15,6 +15,8 @@
 
 #define BKI_URL_MAX 65536
 
+#define BKI_URL_XN "a host's name beyond ASCII is written in its xn-- form"
+
 struct bki_url {
     bk_span scheme; /* "-" for the URL "-" */
     bk_span rest;   /* all behind "scheme:", for schemes with a syntax of their own (exec) */

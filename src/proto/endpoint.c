@@ -2,9 +2,9 @@
  * URLs of protocols on streams, taken apart and checked. */
 #include "proto/endpoint.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <strings.h>
 
 #include <beck/error.h>
 
@@ -51,20 +51,39 @@ static int take_userinfo(struct bki_endpoint *t, bk_span userinfo)
     return r;
 }
 
+/* The host as it is looked up (RFC 3986 6.2.2): percent-encoding undone, in lower case.  What that
+ * lets through may not end up in a request's head. */
+static int take_host(struct bki_endpoint *t, const struct bki_url *url)
+{
+    int r = bki_url_decode(&t->host, url->host);
+    if (r < 0 || url->host_is_ipv6)
+        return r;
+    for (char *c = t->host; *c; c++) {
+        if ((unsigned char)*c >= 0x80)
+            return bk_fail(-BK_EURL, "%s: %s", t->shown, BKI_URL_XN);
+        if (*c >= 'A' && *c <= 'Z')
+            *c += 'a' - 'A';
+        if (!isalnum((unsigned char)*c) && !strchr(".-_", *c))
+            return bk_fail(-BK_EURL, "%s: a byte in the host that no name holds", t->shown);
+    }
+    return 0;
+}
+
 static int take_parts(struct bki_endpoint *t, const struct bki_url *url, bool secure)
 {
     const char *open = url->host_is_ipv6 ? "[" : "", *close = url->host_is_ipv6 ? "]" : "";
-    int own_port = secure ? 443 : 80;
+    int own_port = secure ? 443 : 80, r = take_host(t, url);
+    if (r < 0)
+        return r;
     t->secure = secure;
     t->port = url->port < 0 ? own_port : url->port;
-    t->host = bki_strndup(url->host.data, url->host.len);
-    t->address = bki_text_join("%s%.*s%s:%d", open, SPAN_ARGS(url->host), close, t->port);
-    t->authority = t->port == own_port
-                       ? bki_text_join("%s%.*s%s", open, SPAN_ARGS(url->host), close)
-                       : bki_text_join("%s%.*s%s:%d", open, SPAN_ARGS(url->host), close, t->port);
+    t->address = bki_text_join("%s%s%s:%d", open, t->host, close, t->port);
+    t->host[strcspn(t->host, "%")] = '\0'; /* a zone means something here alone (RFC 6874 4) */
+    t->authority = t->port == own_port ? bki_text_join("%s%s%s", open, t->host, close)
+                                       : bki_text_join("%s%s%s:%d", open, t->host, close, t->port);
     t->path = bki_text_join("%s%.*s%s%.*s", url->path.len == 0 ? "/" : "", SPAN_ARGS(url->path),
                             url->query.data ? "?" : "", SPAN_ARGS(url->query));
-    if (!t->host || !t->address || !t->authority || !t->path)
+    if (!t->address || !t->authority || !t->path)
         return bk_fail(-ENOMEM, "no memory for a URL");
     return url->userinfo.data ? take_userinfo(t, url->userinfo) : 0;
 }
@@ -107,5 +126,5 @@ int bki_endpoint_make_proxy(struct bki_endpoint *t, const char *url)
 
 bool bki_endpoint_same_origin(const struct bki_endpoint *a, const struct bki_endpoint *b)
 {
-    return a->secure == b->secure && a->port == b->port && strcasecmp(a->host, b->host) == 0;
+    return a->secure == b->secure && strcmp(a->address, b->address) == 0;
 }

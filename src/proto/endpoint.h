@@ -9,8 +9,8 @@
 struct bki_endpoint {
     bool secure;           /* the scheme with TLS */
     int port;              /* given, or the scheme's */
-    char *host;            /* without the brackets of an IPv6 address: the name to verify */
-    char *address;         /* for bk_connect: "host:port", "[::1]:443" */
+    char *host;            /* without brackets and zone: the name to verify; in lower case */
+    char *address;         /* for bk_connect: "host:port", "[::1]:443", "[fe80::1%eth0]:80" */
     char *authority;       /* for the Host field: without the port if that is the scheme's own */
     char *path;            /* origin form, with the query; at least "/" */
     char *user, *password; /* of the user information, decoded */
