@@ -30,6 +30,9 @@ static const char *const reserved[] = {"Content-Length",
                                        "TE",
                                        NULL};
 static const char *const credentials[] = {"Authorization", "Cookie", "Host", NULL};
+static const char *const of_a_body[] = {
+    "Content-Type",   "Content-Encoding", "Content-Language", "Content-Location",
+    "Content-Digest", "Digest",           "Last-Modified",    NULL};
 
 static bool is_one_of(const char *name, const char *const *names)
 {
@@ -39,10 +42,17 @@ static bool is_one_of(const char *name, const char *const *names)
     return false;
 }
 
+/* What is left of the caller's fields behind a redirect (RFC 9110 15.4). */
+static bool goes_along(const struct outgoing *out, const char *name)
+{
+    return !(out->request->foreign && is_one_of(name, credentials)) &&
+           !(out->request->bodiless && is_one_of(name, of_a_body));
+}
+
 static bool has(const struct outgoing *out, const char *name)
 {
     return out->request->headers && bk_http_headers_get(out->request->headers, name) &&
-           !(out->request->foreign && is_one_of(name, credentials));
+           goes_along(out, name);
 }
 
 static void write_default(struct bki_http_writer *w, const struct outgoing *out, const char *name,
@@ -58,7 +68,7 @@ static void write_users(struct bki_http_writer *w, const struct outgoing *out)
     for (size_t i = 0; bk_http_headers_at(out->request->headers, i, &name, &value); i++) {
         if (is_one_of(name, reserved))
             bki_http_write_fault(w, "this header field is the client's own to send");
-        else if (!out->request->foreign || !is_one_of(name, credentials))
+        else if (goes_along(out, name))
             bki_http_write_field(w, bk_span_str(name), bk_span_str(value));
     }
 }

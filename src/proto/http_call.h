@@ -25,7 +25,8 @@ struct bki_http_request {
     bk_span body; /* all of it, unless streamed */
     const bk_http_headers *headers;
     const char *user, *password, *bearer;
-    bool foreign; /* after a redirect to another origin: no credentials go with it */
+    bool foreign;  /* after a redirect to another origin: no credentials go with it */
+    bool bodiless; /* after a redirect that made it a GET: nothing about a body goes with it */
 };
 
 struct bk_http_call {

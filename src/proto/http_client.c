@@ -137,6 +137,7 @@ static void change_method(struct bk_http_call *call, struct bki_http_request *re
     if ((status == 303 && !is_head) || ((status == 301 || status == 302) && was_post)) {
         memcpy(call->method, "GET", sizeof "GET");
         request->body = bk_span_str("");
+        request->bodiless = true;
         call->body_len = 0;
         call->expect = false;
     }

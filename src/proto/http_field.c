@@ -132,8 +132,6 @@ enum bki_http_body bki_http_body_of(const struct bki_http_head *h, bk_span reque
     }
     if (h->chunked)
         return BKI_HTTP_BODY_CHUNKED;
-    if (h->has_coding)
-        return BKI_HTTP_BODY_UNTIL_CLOSE;
     if (h->content_length > 0)
         return BKI_HTTP_BODY_LENGTH;
     if (h->content_length == 0 || !response)

@@ -276,8 +276,10 @@ static int finish(struct bki_http_head *h)
             return refuse(h, BKI_HTTP_E_CODING_1_0);
         if (request && !h->chunked)
             return refuse(h, BKI_HTTP_E_NOT_CHUNKED);
-        if (request && h->other_coding)
+        if (h->other_coding)
             return refuse(h, BKI_HTTP_E_CODING_UNKNOWN);
+        if (!h->chunked)
+            return refuse(h, BKI_HTTP_E_CODING);
     }
     return 1;
 }

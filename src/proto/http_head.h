@@ -16,9 +16,10 @@
  *   - Host once in a 1.1 request, at most once in 1.0; Content-Length with Transfer-Encoding is
  * refused, so are two lengths that differ, a Transfer-Encoding in 1.0, chunked twice, and a request
  * whose last coding is not chunked;
- *   - a request whose codings are more than chunked is answered with 501, in a response they are
- * told. HTTP/1.2 to 1.9 are read as 1.1 (RFC 9110 2.5); any other major version is refused with
- * 505. */
+ *   - codings besides chunked are refused, in a request with 501; no response may have them, since
+ * nobody here sends TE;
+ *   - HTTP/1.2 to 1.9 are read as 1.1 (RFC 9110 2.5); any other major version is refused with 505.
+ */
 #ifndef BECK_SRC_PROTO_HTTP_HEAD_H
 #define BECK_SRC_PROTO_HTTP_HEAD_H
 
@@ -104,11 +105,8 @@ struct bki_http_head {
     uint32_t n_fields;
 
     int64_t content_length; /* -1: none */
-    bool has_coding;        /* Transfer-Encoding was given */
-    bool chunked;           /* and its last coding is chunked */
-    bool other_coding;      /* and there are codings besides chunked */
-    bool has_host;
-    bool folded; /* line ends and blanks stand in a value for one blank each */
+    bool chunked;           /* Transfer-Encoding was given, and is that */
+    bool folded;            /* line ends and blanks stand in a value for one blank each */
 
     /* Why it was refused. */
     enum bki_http_error error;
@@ -122,7 +120,8 @@ struct bki_http_head {
     uint32_t line;    /* offset of the line being read */
     uint32_t scanned; /* bytes looked at so far */
     uint32_t block;   /* offset of the first header line */
-    bool saw_empty, in_fields, chunked_seen;
+    bool saw_empty, in_fields, has_host;
+    bool has_coding, chunked_seen, other_coding;
 };
 
 /* Prepares h.  fields: room for max_fields of them, borrowed for as long as h is used; a head with

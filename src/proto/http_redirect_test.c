@@ -69,6 +69,28 @@ LOOP_TEST(methods_change_as_they_should)
     script_close(&script);
 }
 
+/* RFC 9110 15.4: what was said of the body does not go with the GET that has none. */
+LOOP_TEST(what_tells_of_a_body_goes_with_the_body)
+{
+    static const char *const answers[] = {TO("303", "/x"), TO("307", "/x")};
+    for (int kept = 0; kept < 2; kept++) {
+        struct script script = {.answers = {answers[kept], HELLO}};
+        bk_http_headers *headers = NULL;
+        CHECK_EQ(bk_http_headers_new(&headers), 0);
+        bk_http_headers_add(headers, "content-type", "text/x");
+        bk_http_headers_add(headers, "Content-Encoding", "x");
+        bk_http_headers_add(headers, "X-Other", "kept");
+        CHECK_EQ(script_open(&script), 0);
+        CHECK_EQ(request(&script, "POST", "body!", &(bk_http_opts){.headers = headers}), 0);
+        const char *second = strstr(script.asked, kept ? "POST /x" : "GET /x");
+        CHECK(second && strstr(second, "X-Other: kept\r\n"));
+        CHECK_EQ(strstr(second, "content-type: text/x\r\n") != NULL, kept);
+        CHECK_EQ(strstr(second, "Content-Encoding: x\r\n") != NULL, kept);
+        script_close(&script);
+        bk_http_headers_free(&headers);
+    }
+}
+
 LOOP_TEST(five_are_followed_by_default)
 {
     struct script script = {.answers = {TO("302", "/1"), TO("302", "/2"), TO("302", "/3"),
@@ -117,11 +139,14 @@ LOOP_TEST(other_schemes_are_refused)
         TO("302", "ftp://127.0.0.1/"), TO("302", "file:///etc/passwd"),
         TO("302", "ws://127.0.0.1/"),  TO("302", "javascript:alert(1)"),
         TO("302", "http://"),          TO("302", "//"),
+        TO("302", "http:g"),           TO("302", "http:"),
+        TO("302", "http:/g"),          TO("302", "HTTP:?g"),
     };
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
         struct script script = {.answers = {answers[i], HELLO}};
         CHECK_EQ(script_open(&script), 0);
         CHECK_EQ(request(&script, "GET", "", NULL), -BK_EURL);
+        CHECK(strstr(bk_errmsg(), "redirected to something else than an HTTP URL: "));
         CHECK_EQ(script.n_asked, 1);
         script_close(&script);
     }
@@ -132,7 +157,7 @@ static int with_secrets(struct script *script, const char *where)
     static char answer[400];
     bk_http_headers *headers = NULL;
     snprintf(answer, sizeof answer,
-             "HTTP/1.1 302 Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", where);
+             "HTTP/1.1 302 Moved\r\nLocation: %.300s\r\nContent-Length: 0\r\n\r\n", where);
     script->answers[0] = answer;
     script->asked_len = 0;
     bk_http_headers_new(&headers);
@@ -180,11 +205,12 @@ LOOP_TEST(user_information_of_the_url_stays_with_its_origin)
 /* They do not come back either, once the chain has left their origin. */
 LOOP_TEST(credentials_do_not_return)
 {
-    static char back[300];
+    static char back[400];
     struct script first = {.answers = {NULL}}, second = {.answers = {back}};
     CHECK_EQ(script_open(&first), 0);
     CHECK_EQ(script_open(&second), 0);
-    snprintf(back, sizeof back, "HTTP/1.1 302 Back\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+    snprintf(back, sizeof back,
+             "HTTP/1.1 302 Back\r\nLocation: %.300s\r\nContent-Length: 0\r\n\r\n",
              script_url(&first, "/back"));
     first.answers[1] = HELLO;
     CHECK_EQ(with_secrets(&first, script_url(&second, "/x")), 0);
@@ -195,7 +221,7 @@ LOOP_TEST(credentials_do_not_return)
 }
 
 CHECK_MAIN(TEST(a_location_is_resolved_against_the_url), TEST(methods_change_as_they_should),
-           TEST(five_are_followed_by_default), TEST(none_is_followed_when_asked),
-           TEST(what_is_no_redirect), TEST(other_schemes_are_refused),
-           TEST(credentials_stay_with_their_origin),
+           TEST(what_tells_of_a_body_goes_with_the_body), TEST(five_are_followed_by_default),
+           TEST(none_is_followed_when_asked), TEST(what_is_no_redirect),
+           TEST(other_schemes_are_refused), TEST(credentials_stay_with_their_origin),
            TEST(user_information_of_the_url_stays_with_its_origin), TEST(credentials_do_not_return))

@@ -10,9 +10,10 @@
 
 /* The codings of the content in the order they were applied, "identity" apart.  Their number; 0
  * when there is one that we did not ask for: then the body is left as it comes. */
-static int codings_of(const struct bki_http_head *h, enum bki_coding codings[MAX_CODINGS])
+static int codings_of(const struct bk_http_call *call, enum bki_coding codings[MAX_CODINGS])
 {
     static const char name[] = "Content-Encoding";
+    const struct bki_http_head *h = &call->head;
     int n = 0;
     for (ssize_t i = bki_http_find(h, name, 0); i >= 0; i = bki_http_find(h, name, (size_t)i + 1)) {
         bk_span rest = bki_http_span(h, h->fields[i].value), coding;
@@ -23,8 +24,8 @@ static int codings_of(const struct bki_http_head *h, enum bki_coding codings[MAX
             if (named < 0)
                 return 0;
             if (n == MAX_CODINGS)
-                return bk_fail(-BK_ELIMIT, "the body is compressed more than %d times",
-                               MAX_CODINGS);
+                return bk_fail(-BK_ELIMIT, "%s: the body is compressed more than %d times",
+                               call->target.shown, MAX_CODINGS);
             codings[n++] = (enum bki_coding)named;
         }
     }
@@ -38,7 +39,7 @@ int bki_http_reply_begin(struct bk_http_call *call)
     if (call->kind == BKI_HTTP_BODY_TUNNEL || call->kind == BKI_HTTP_BODY_NONE)
         return 0;
     enum bki_coding codings[MAX_CODINGS];
-    int n = call->own_coding ? 0 : codings_of(&call->head, codings), r = n < 0 ? n : 0;
+    int n = call->own_coding ? 0 : codings_of(call, codings), r = n < 0 ? n : 0;
     for (int i = 0; i < n && r == 0; i++)
         r = bki_inflate_add(&call->inflate, codings[i]);
     return r;
