@@ -2,7 +2,6 @@
  * The TLS engine: the one file that knows OpenSSL. */
 #include "net/tls.h"
 
-#include <limits.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -132,8 +131,8 @@ static void print_ip(BIO *out, const unsigned char *ip, int len)
         BIO_printf(out, "%s%x", i ? ":" : "", ip[i] << 8 | ip[i + 1]);
 }
 
-/* "DNS:a.example, IP:192.0.2.7": what a certificate is for. */
-static void print_names(BIO *out, X509 *cert)
+/* "DNS:a.example, IP:192.0.2.7": what a certificate is for; false for nothing. */
+static bool print_names(BIO *out, X509 *cert)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     const char *comma = "";
@@ -155,6 +154,7 @@ static void print_names(BIO *out, X509 *cert)
             print_bytes(out, ASN1_STRING_get0_data(value), ASN1_STRING_length(value));
     }
     GENERAL_NAMES_free(names);
+    return *comma;
 }
 
 static void print_name(BIO *out, const X509_NAME *name)
@@ -174,9 +174,27 @@ static char *take_text(BIO *bio)
 
 /* ---- Certificates of peers ---- */
 
-static bool is_mismatch(int error)
+/* What a person needs to know besides OpenSSL's text. */
+static void explain(BIO *out, int error, const X509 *cert, bool by_server)
 {
-    return error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH;
+    bool late = error == X509_V_ERR_CERT_HAS_EXPIRED;
+    if (late || error == X509_V_ERR_CERT_NOT_YET_VALID) {
+        BIO_puts(out, late ? " on " : ", but from ");
+        ASN1_TIME_print_ex(out, late ? X509_get0_notAfter(cert) : X509_get0_notBefore(cert),
+                           ASN1_DTFLGS_ISO8601);
+    } else if (error == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY) {
+        BIO_puts(out, " (");
+        print_name(out, X509_get_issuer_name(cert));
+        BIO_puts(out, " is not trusted here, or the peer leaves out who vouches for it)");
+    } else if (error == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT) {
+        BIO_puts(out, " (and not among those that are trusted)");
+    } else if (error == X509_V_ERR_INVALID_PURPOSE) {
+        BIO_puts(out, by_server ? " (it is not for clients)" : " (it is not for servers)");
+    } else if (error == X509_V_ERR_EE_KEY_TOO_SMALL || error == X509_V_ERR_CA_KEY_TOO_SMALL) {
+        BIO_puts(out, " (RSA needs 2048 bits)");
+    } else if (error == X509_V_ERR_CA_MD_TOO_WEAK) {
+        BIO_puts(out, " (SHA-256 is good)");
+    }
 }
 
 /* Keeps what is wrong: afterwards the certificate is gone. */
@@ -186,17 +204,17 @@ static int on_verify(int ok, X509_STORE_CTX *store)
     struct bki_tls_conn *c = SSL_get_app_data(ssl);
     X509 *cert = X509_STORE_CTX_get_current_cert(store);
     int error = X509_STORE_CTX_get_error(store);
-    BIO *out = ok || c->cert_fault ? NULL : BIO_new(BIO_s_mem());
+    BIO *out = ok || !cert || c->cert_fault ? NULL : BIO_new(BIO_s_mem());
     if (!out)
         return ok;
-    if (is_mismatch(error) && cert) {
+    if (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH) {
         BIO_puts(out, "host name mismatch: the certificate is for ");
-        print_names(out, cert);
-        if (BIO_ctrl_pending(out) == strlen("host name mismatch: the certificate is for "))
+        if (!print_names(out, cert))
             BIO_puts(out, "no host");
     } else {
         BIO_puts(out, X509_verify_cert_error_string(error));
-        if (X509_STORE_CTX_get_error_depth(store) > 0 && cert) {
+        explain(out, error, cert, c->tls->config.server);
+        if (X509_STORE_CTX_get_error_depth(store) > 0) {
             BIO_puts(out, " (of the issuer ");
             print_name(out, X509_get_subject_name(cert));
             BIO_puts(out, ")");
@@ -222,11 +240,15 @@ static int certificate_failed(const struct bki_tls_conn *c)
 
 static int protocol_failed(const struct bki_tls_conn *c)
 {
-    unsigned long error = ERR_peek_error();
+    unsigned long error = 0, next;
+    while ((next = ERR_get_error()) != 0) {
+        if (ERR_GET_REASON(next) == ERR_R_MALLOC_FAILURE)
+            return out_of_memory();
+        if (!error || (ERR_GET_LIB(error) != ERR_LIB_SSL && ERR_GET_LIB(next) == ERR_LIB_SSL))
+            error = next; /* first comes what was noticed below TLS, whose numbers mean others */
+    }
     int reason = ERR_GET_REASON(error);
     const char *who = peer_label(c), *why = ERR_reason_error_string(error);
-    if (reason == ERR_R_MALLOC_FAILURE)
-        return out_of_memory();
     if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
         return certificate_failed(c);
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)

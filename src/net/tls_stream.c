@@ -343,10 +343,12 @@ static int set_name(struct bki_tls_conn *c, const char *name)
         return config->check_peer
                    ? bk_fail(-EINVAL, "TLS: no server_name to check the certificate against")
                    : 0;
-    size_t len = strlen(name);
+    char ip[INET6_ADDRSTRLEN];
+    size_t len = strlen(name), zone = strcspn(name, "%"); /* that is not in certificates */
+    snprintf(ip, sizeof ip, "%.*s", (int)(zone < sizeof ip ? zone : 0), name);
     if (inet_pton(AF_INET, name, c->ip) == 1)
         c->ip_len = 4;
-    else if (inet_pton(AF_INET6, name, c->ip) == 1)
+    else if (inet_pton(AF_INET6, ip, c->ip) == 1)
         c->ip_len = 16;
     else if (len > 1 && name[len - 1] == '.')
         len--; /* the root's dot is not in certificates */
