@@ -164,7 +164,19 @@ static void test_system_calls_of_a_bulk_write(void)
 
 /* ---- Everything at random ---- */
 
-/* Both directions of one connection carry 0, 1, 2, ... modulo 251. */
+/* Both directions of one connection carry 0, 1, 2, ... modulo PERIOD: from any place in it, as many
+ * bytes as one read or write has. */
+enum { PERIOD = 251, MOST = 100000 };
+
+static const char *pattern(uint64_t at)
+{
+    static char bytes[PERIOD + MOST];
+    if (!bytes[1])
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (char)(i % PERIOD);
+    return bytes + at % PERIOD;
+}
+
 struct talk {
     struct bki_fd fd;
     int far;
@@ -178,9 +190,9 @@ struct talk {
 
 static void expect_bytes(struct talk *t, const char *buf, size_t n, uint64_t *at)
 {
-    for (size_t i = 0; i < n; i++, (*at)++)
-        if ((uint8_t)buf[i] != *at % 251)
-            t->wrong = true;
+    if (memcmp(buf, pattern(*at), n) != 0)
+        t->wrong = true;
+    *at += n;
 }
 
 static void talk_read(struct talk *t);
@@ -234,8 +246,7 @@ static void talk_write(struct talk *t)
     if (t->out.op.in_flight)
         return;
     size_t n = 2 + random_below(sizeof t->out_buf - 2), cut = 1 + random_below((uint32_t)n - 1);
-    for (size_t i = 0; i < n; i++)
-        t->out_buf[i] = (char)((t->sent + i) % 251);
+    memcpy(t->out_buf, pattern(t->sent), n);
     t->iov[0] = (struct iovec){t->out_buf, cut};
     t->iov[1] = (struct iovec){t->out_buf + cut, n - cut};
     t->out = send_op(&t->fd, t->iov, 1 + (int)random_below(2));
@@ -248,18 +259,14 @@ static void talk_write(struct talk *t)
 
 static void far_writes(struct talk *t)
 {
-    char buf[1000];
-    size_t n = 1 + random_below(sizeof buf - 1);
-    for (size_t i = 0; i < n; i++)
-        buf[i] = (char)((t->far_sent + i) % 251);
-    ssize_t put = write(t->far, buf, n);
+    ssize_t put = write(t->far, pattern(t->far_sent), 1 + random_below(999));
     if (put > 0)
         t->far_sent += (uint64_t)put;
 }
 
 static void far_reads(struct talk *t)
 {
-    static char buf[100000];
+    static char buf[MOST];
     ssize_t got = read(t->far, buf, 1 + random_below(sizeof buf - 1));
     if (got > 0)
         expect_bytes(t, buf, (size_t)got, &t->far_got);
