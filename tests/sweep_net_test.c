@@ -102,7 +102,6 @@ static void close_port(void *ctx)
     for (int i = 0; i < 4; i++)
         if (p->other[i] > 0)
             close(p->other[i]);
-    real_names();
     for (int i = 0; i < CLIENTS; i++)
         bk_stream_close(&p->clients[i], -1);
     for (int i = 0; i < p->n_taken; i++)
@@ -241,12 +240,6 @@ static int open_names(void *ctx)
     return 0;
 }
 
-static void close_names(void *ctx)
-{
-    (void)ctx;
-    real_names();
-}
-
 static int resolve(void *ctx)
 {
     (void)ctx;
@@ -383,9 +376,9 @@ static const struct sweep_scenario scenarios[] = {
      .helpers = {greet_all}},
     {.name = "connect, the first of two is silent", PORT(silent), .subject = connect_to_many,
      .helpers = {greet_all}},
-    {.name = "resolve", .open = open_names, .close = close_names, .subject = resolve},
+    {.name = "resolve", .open = open_names, .subject = resolve},
     {.name = "listen by name", .state_size = sizeof(struct port), .open = open_own_name,
-     .close = close_names, .subject = listen_by_name},
+     .subject = listen_by_name},
     {.name = "serve", PORT(tcp), .subject = serve_until_both_are_done,
      .helpers = {ask_first, ask_second}, .check = both_are_served},
     {.name = "serve one at a time", PORT(unix), .subject = serve_one_until_both_are_done,

@@ -57,7 +57,6 @@ static void close_house(void *ctx)
     bk_stream_close(&h->client, -1);
     close_server(h, 0);
     bk_event_free(&h->asked);
-    real_names();
 }
 
 /* A client that asks until the server ends it. */

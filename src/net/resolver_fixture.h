@@ -3,7 +3,9 @@
  *
  *     fake_names("many", "[::1]:81 127.0.0.1:82");    // whatever port is asked for
  *     ...
- *     real_names(); */
+ *     real_names();
+ *
+ * Either only while no thread may still look names up, as one does whose caller has gone. */
 #ifndef BECK_SRC_NET_RESOLVER_FIXTURE_H
 #define BECK_SRC_NET_RESOLVER_FIXTURE_H
 
