@@ -241,12 +241,22 @@ def bomb(n):
 
 
 BOMB = bomb(64 << 20)
+LARGE_BOMB = bomb(16 << 20)
 
 
 async def compression_bomb(port, over):
+    await throw_bomb(port, over, BOMB)
+
+
+async def large_bomb(port, over):
+    """What comes out is not too large, and is sent back."""
+    await throw_bomb(port, over, LARGE_BOMB)
+
+
+async def throw_bomb(port, over, message):
     reader, writer = await open_ws(port, b"Sec-WebSocket-Extensions: permessage-deflate\r\n")
     try:
-        writer.write(frame(2, BOMB, rsv=0x40))
+        writer.write(frame(2, message, rsv=0x40))
         await writer.drain()
         await read_all(reader)
     except OSError:
@@ -339,8 +349,9 @@ async def under_attack(server, hostile, honest, seconds):
 
 
 HTTP = [silent, slow_header, slow_body, half_closed, reset_in_request, header_flood]
-WS = [silent, ws_silent, slow_header, reset_in_frame, unread_answers]
-CHAT = [ws_silent, endless_fragments, compression_bomb]  # ws_echo's limits are raised
+WS = [silent, ws_silent, slow_header, reset_in_frame, unread_answers, endless_fragments,
+      compression_bomb, large_bomb]
+CHAT = [ws_silent, endless_fragments, compression_bomb]
 KINDS = {kind.__name__: kind for kind in HTTP + WS + CHAT}
 
 

@@ -99,12 +99,14 @@ BK_API const char *bk_ws_peer(const bk_ws *ws);
 /* Receives the next whole message; bk_msg_kind_get says whether it is text (checked to be UTF-8) or
  * binary.
  * msg: NULL on entry, yours after (bk_msg_free).
- * Suspends until a whole message is in.  Returns 1 for a message; 0 when the peer has closed in
- * order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors end the
- * connection, and later calls return them again: -ECONNRESET (it ended without a close frame),
- * -EMSGSIZE (over max_message or max_fragments), -BK_EPROTO, -ENOMEM, -ETIMEDOUT (no close frame
- * within close_timeout of ours, or no pong), -BK_ELIMIT (a hub has cut it off).  Where it was the
- * peer's fault, the peer has been told the matching close code.  RFC 6455 sections 5 to 7. */
+ * Suspends until a whole message is in; one that is long when inflated (64 KiB) also while others
+ * are, for they are made one at a time in a loop.  Returns 1 for a message; 0 when the peer has
+ * closed in order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors end
+ * the connection, and later calls return them again: -ECONNRESET (it ended without a close frame,
+ * maybe with a long message that waited behind others), -EMSGSIZE (over max_message or
+ * max_fragments), -BK_EPROTO, -ENOMEM, -ETIMEDOUT (no close frame within close_timeout of ours, or
+ * no pong), -BK_ELIMIT (a hub has cut it off).  Where it was the peer's fault, the peer has been
+ * told the matching close code.  RFC 6455 sections 5 to 7. */
 BK_API int bk_ws_recv(bk_ws *ws, bk_msg **msg);
 
 /* A piece of a message. */
@@ -211,10 +213,10 @@ BK_API void bk_ws_hub_remove(bk_ws_hub *hub, bk_ws *ws);
 BK_API size_t bk_ws_hub_count(const bk_ws_hub *hub); /* connections */
 
 /* Sends *msg to every connection in the hub, and empties it.
- * Suspends only with BK_WS_SLOW_WAIT, while one has a full backlog; then messages sent meanwhile
- * wait their turn.  A connection that is closing, or has failed, is passed over.
- * Returns to how many it goes; -EINVAL for text that is not UTF-8; -ECANCELED or -ENOMEM, *msg
- * still yours: it does not go to all, but maybe to some. */
+ * Suspends with BK_WS_SLOW_WAIT, while one has a full backlog, and now and then while a long
+ * message is compressed; messages sent meanwhile wait their turn.  A connection that is closing, or
+ * has failed, is passed over. Returns to how many it goes; -EINVAL for text that is not UTF-8;
+ * -ECANCELED or -ENOMEM, *msg still yours: it does not go to all, but maybe to some. */
 BK_API int bk_ws_hub_send(bk_ws_hub *hub, bk_msg **msg);
 
 /* How often a connection has missed a message, or was cut off for not taking it. */

@@ -3,6 +3,9 @@
 #include "base/alloc.h"
 
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 /* NULL means the C library's.  Written before any other call (bk_set_allocator), so read without
  * synchronisation. */
@@ -78,4 +81,12 @@ void bki_free(void *ptr)
         free(ptr);
     else if (ptr)
         hook(ptr, 0);
+}
+
+void bki_alloc_trim(void)
+{
+#ifdef __GLIBC__
+    if (!hook)
+        malloc_trim(0);
+#endif
 }

@@ -17,4 +17,9 @@ char *bki_strdup(const char *text);
 char *bki_strndup(const char *text, size_t len);
 void bki_free(void *ptr);
 
+/* Gives memory that is free back to the system, also where something in use lies behind it; takes
+ * some milliseconds if it is much.  Nothing under bk_set_allocator, or where the C library cannot.
+ */
+void bki_alloc_trim(void);
+
 #endif

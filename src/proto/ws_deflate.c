@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 
 #define LEAST_DEFLATE_BITS 9
+#define DEFLATE_STEP ((size_t)64 * 1024) /* of input, at a time */
 
 static const uint8_t tail[BKI_WS_TAIL] = {0x00, 0x00, 0xff, 0xff};
 
@@ -76,19 +77,19 @@ void bki_ws_deflater_reset(struct bki_ws_deflater *d)
     d->came_out = false;
 }
 
-/* Runs zlib into out[0..len) once; returns what it made. */
+/* Runs zlib into out[0..len) once, over a step of the input; returns what it made. */
 static size_t run_deflate(struct bki_ws_deflater *d, const char **in, size_t *in_len, char *out,
                           size_t len)
 {
+    size_t step = *in_len < DEFLATE_STEP ? *in_len : DEFLATE_STEP;
     d->z.next_in = (uint8_t *)(uintptr_t)*in;
-    d->z.avail_in = at_most(*in_len);
+    d->z.avail_in = (uInt)step;
     d->z.next_out = (uint8_t *)out;
     d->z.avail_out = at_most(len);
-    bool all = d->z.avail_in == *in_len;
-    size_t offered = d->z.avail_in;
-    deflate(&d->z, all ? Z_SYNC_FLUSH : Z_NO_FLUSH); /* fails only when there is nothing to do */
-    *in += offered - d->z.avail_in;
-    *in_len -= offered - d->z.avail_in;
+    /* It fails only when there is nothing to do. */
+    deflate(&d->z, step == *in_len ? Z_SYNC_FLUSH : Z_NO_FLUSH);
+    *in += step - d->z.avail_in;
+    *in_len -= step - d->z.avail_in;
     return (size_t)((char *)d->z.next_out - out);
 }
 
@@ -97,12 +98,10 @@ bool bki_ws_deflate(struct bki_ws_deflater *d, const char **in, size_t *in_len, 
 {
     size_t n = d->n_held;
     memcpy(out, d->held, n);
-    do {
-        size_t more = run_deflate(d, in, in_len, out + n, out_len - n);
-        n += more;
-        d->came_out |= more > 0;
-    } while (n<out_len && * in_len> 0);
-    bool done = n < out_len;
+    size_t more = run_deflate(d, in, in_len, out + n, out_len - n);
+    n += more;
+    d->came_out |= more > 0;
+    bool done = *in_len == 0 && n < out_len;
     if (done && last && !d->came_out)
         out[n++] = 0; /* an empty message: the first byte of the empty block */
     else

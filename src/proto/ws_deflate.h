@@ -13,6 +13,7 @@
 #include <beck/base.h>
 
 #define BKI_WS_TAIL 4
+#define BKI_WS_DEFLATE_ROOM ((size_t)16)
 
 struct bki_ws_deflater;
 struct bki_ws_inflater;
@@ -26,10 +27,10 @@ void bki_ws_deflater_free(struct bki_ws_deflater **deflater);
 /* Forgets what was compressed so far: the next message is compressed by itself. */
 void bki_ws_deflater_reset(struct bki_ws_deflater *deflater);
 
-/* Compresses in[0..*in_len) into out[0..out_len), out_len >= 16; moves *in and *in_len past what it
- * took.  last: the message ends with these bytes; else the pieces so far are made to come out, but
- * for the bytes held back.
- * *made: the bytes written.  Returns true when the piece is done; else call again. */
+/* Compresses in[0..*in_len) into out[0..out_len), out_len >= BKI_WS_DEFLATE_ROOM, a step of 64 KiB
+ * at most; moves *in and *in_len past what it took.  last: the message ends with these bytes; else
+ * the pieces so far are made to come out, but for the bytes held back.
+ * *made: the bytes written, maybe none.  Returns true when the piece is done; else call again. */
 bool bki_ws_deflate(struct bki_ws_deflater *deflater, const char **in, size_t *in_len, bool last,
                     char *out, size_t out_len, size_t *made);
 

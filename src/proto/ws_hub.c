@@ -2,8 +2,8 @@
  * Hubs: one message for many WebSocket connections. */
 #include <stdio.h>
 
-#include "base/utf8.h"
 #include "proto/ws_stream.h"
+#include "rt/turn.h"
 
 #define DEFAULT_BACKLOG 64
 
@@ -152,8 +152,7 @@ struct message {
     bk_span payload;
     uint8_t kind;
     struct bki_ws_shared *plain, *zipped;
-    bool no_zip; /* it could not be compressed */
-    int n;       /* connections it goes to */
+    int n; /* connections it goes to */
 };
 
 static struct bki_ws_shared *new_frame(size_t payload_len)
@@ -187,12 +186,25 @@ static struct bki_ws_shared *make_plain(const struct message *m, bool masked, ui
     return frame;
 }
 
+/* Compresses in steps into out[0..room).  Returns the length; 0: it is longer than that. */
+static size_t compress(struct bki_ws_deflater *deflater, bk_span in, char *out, size_t room)
+{
+    size_t n = 0, made, before;
+    bool done = false;
+    while (!done && room - n >= BKI_WS_DEFLATE_ROOM) {
+        before = in.len;
+        done = bki_ws_deflate(deflater, &in.data, &in.len, true, out + n, room - n, &made);
+        n += made;
+        bki_work((before - in.len) * BKI_WS_DEFLATE_WEIGHT);
+    }
+    return done ? n : 0;
+}
+
 /* Compressed by itself, so that it can be sent whatever a connection has sent before. */
 static struct bki_ws_shared *make_zipped(const struct message *m)
 {
     struct bk_ws_hub *hub = m->hub;
-    size_t room = m->payload.len + m->payload.len / 8 + 64, left = m->payload.len, made;
-    const char *in = m->payload.data;
+    size_t room = m->payload.len + m->payload.len / 8 + 64, made;
     struct bki_ws_shared *frame = new_frame(room);
     if (!frame || (!hub->deflater && bki_ws_deflater_new(&hub->deflater, BKI_WS_SEND_BITS,
                                                          BKI_WS_LEVEL, BKI_WS_MEM_LEVEL) < 0)) {
@@ -200,9 +212,9 @@ static struct bki_ws_shared *make_zipped(const struct message *m)
         return NULL;
     }
     bki_ws_deflater_reset(hub->deflater);
-    if (!bki_ws_deflate(hub->deflater, &in, &left, true, frame->bytes + BKI_WS_HEAD_MAX, room,
-                        &made)) {
-        bki_free(frame); /* longer than what it stands for */
+    made = compress(hub->deflater, m->payload, frame->bytes + BKI_WS_HEAD_MAX, room);
+    if (made == 0) {
+        bki_free(frame);
         return NULL;
     }
     frame->zipped = true;
@@ -232,12 +244,7 @@ static int give(struct message *m, struct bk_ws *ws)
 {
     if (ws->conn.role == BKI_WS_CLIENT)
         return give_masked(m, ws);
-    bool zipped = !m->no_zip && wants_zipped(ws, m->payload.len);
-    if (zipped && !m->zipped) {
-        m->zipped = make_zipped(m);
-        m->no_zip = !m->zipped;
-    }
-    zipped = zipped && m->zipped;
+    bool zipped = m->zipped && wants_zipped(ws, m->payload.len);
     if (!zipped && !m->plain)
         m->plain = make_plain(m, false, 0);
     struct bki_ws_shared *frame = zipped ? m->zipped : m->plain;
@@ -291,9 +298,24 @@ static void forget_lagging(struct bk_ws_hub *hub)
     }
 }
 
+/* Before it is offered to anybody, since it may take several turns of the loop.  Without memory for
+ * it, or when it would be longer, the message goes out as it is. */
+static void compress_for_all(struct message *m)
+{
+    struct bki_list *members = &m->hub->members, *at = bki_list_first(members);
+    for (; at; at = bki_list_next(members, at)) {
+        const struct member *member = bki_container(at, struct member, in_hub);
+        if (member->ws->conn.role == BKI_WS_SERVER && wants_zipped(member->ws, m->payload.len)) {
+            m->zipped = make_zipped(m);
+            return;
+        }
+    }
+}
+
 static int send_in_turn(struct message *m)
 {
     struct bk_ws_hub *hub = m->hub;
+    compress_for_all(m);
     int r = offer_all(m, &hub->members);
     while (r == 0 && !bki_list_empty(&hub->lagging)) {
         struct bki_waiter w;
@@ -328,7 +350,7 @@ int bk_ws_hub_send(bk_ws_hub *hub, bk_msg **msg)
         .payload = bk_msg_span(*msg),
         .kind = bk_msg_kind_get(*msg) == BK_TEXT ? BKI_WS_TEXT : BKI_WS_BINARY,
     };
-    if (m.kind == BKI_WS_TEXT && !bki_utf8_valid(m.payload.data, m.payload.len))
+    if (m.kind == BKI_WS_TEXT && !bki_ws_is_text(m.payload))
         return bk_fail(-EINVAL, "a text message that is not UTF-8: send it as binary");
     int r = send_when_due(&m);
     bki_ws_shared_unref(m.plain);

@@ -24,12 +24,15 @@ struct bki_ws_zip {
     size_t min_size;
     struct bki_ws_deflater *deflater; /* NULL: nothing to remember */
     struct bki_ws_inflater *inflater;
-    /* Of a message received in parts: */
-    bk_span rest;   /* what has come and not been inflated yet */
+    /* Of the message being received: */
+    bk_span rest;   /* what has come and is to be inflated next: in the in-buffer, or kept */
     bool more;      /* there may be such, or something still inside the inflater */
     bool rest_last; /* the message ends with it */
+    bool keeping;   /* it comes in pieces, and is inflated when it is whole */
     uint8_t kind;
-    char *piece; /* where it is inflated to and handed out from; NULL: not in use */
+    char *kept; /* the pieces */
+    size_t kept_len, kept_room;
+    char *piece; /* where a part is inflated to and handed out from; NULL: not in use */
 };
 
 /* A frame that several connections send. */
@@ -57,6 +60,7 @@ struct bki_ws_outbox {
 
 enum bki_ws_receiving {
     BKI_WS_WHOLE, /* between messages, or in one that comes whole */
+    BKI_WS_CUT,   /* a compressed one has come, and is not inflated to its end */
     BKI_WS_PARTS, /* part of a message has been handed out */
 };
 
@@ -162,6 +166,9 @@ void bki_ws_end_send(struct bk_ws *ws);
  * connection's error. */
 int bki_ws_begin_close(struct bk_ws *ws, unsigned code, bk_span reason);
 
+/* Whether it is UTF-8.  A long one takes its time: gives way now and then. */
+bool bki_ws_is_text(bk_span text);
+
 /* A data frame to be sent. */
 struct bki_ws_out {
     bk_span payload;
@@ -201,7 +208,14 @@ void bki_ws_give_up(struct bk_ws *ws, int error);
 void bki_ws_leave_hubs(struct bk_ws *ws);
 void bki_ws_tell_hubs(struct bk_ws *ws);
 
-/* ---- Compression (ws_stream_zip.c) ---- */
+/* ---- Compression (ws_stream_zip.c, ws_stream_unzip.c) ---- */
+
+/* A message beyond this size is long: it is compressed, or inflated further, in the loop's turn
+ * (turn.h).  So is one of that many compressed bytes, from the start. */
+#define BKI_WS_LONG ((size_t)64 * 1024)
+#define BKI_WS_LONG_PACKED ((size_t)16 * 1024)
+
+#define BKI_WS_DEFLATE_WEIGHT 4 /* compressing takes that much longer than inflating */
 
 #define BKI_WS_SEND_BITS 12 /* 38 KiB for a context instead of 262, and most of the gain */
 #define BKI_WS_LEVEL 6
@@ -217,10 +231,20 @@ void bki_ws_zip_free(struct bki_ws_zip **zip);
 /* What opts ask for, as terms. */
 struct bki_ws_terms bki_ws_zip_wish(const bk_ws_deflate *opts);
 
-/* Inflates from *in to out[0..room), checks what comes out, and ends the connection when something
- * is wrong with it.  As bki_ws_inflate otherwise. */
-int bki_ws_zip_inflate(struct bk_ws *ws, int kind, bk_span *in, bool last, char *out, size_t room,
-                       size_t *made);
+/* Takes a compressed piece that has come, to be inflated while zip->more.  whole: not before the
+ * message is whole; what has come of it is kept. */
+int bki_ws_zip_take(struct bk_ws *ws, const struct bki_ws_event *ev, bool whole);
+
+/* What was kept so far is to be inflated now. */
+void bki_ws_zip_use_kept(struct bki_ws_zip *zip);
+
+/* Inflates a step of what was taken to out[0..room), checks what comes out, and ends the connection
+ * when something is wrong with it.  Gives way now and then.
+ * Returns 0: *made bytes have come out, and there may be more to come (zip->more); or an error. */
+int bki_ws_zip_inflate(struct bk_ws *ws, char *out, size_t room, size_t *made);
+
+/* Forgets what was kept. */
+void bki_ws_zip_drop(struct bki_ws_zip *zip);
 
 /* Sends a part of a message compressed, in one frame or more.  Otherwise as bki_ws_send_frame; when
  * it fails and the part was not the message's first, the connection is broken. */
@@ -231,6 +255,9 @@ int bki_ws_zip_send(struct bk_ws *ws, const struct bki_ws_out *part, size_t *tak
 int bki_ws_ping_start(struct bk_ws *ws, const bk_ws_opts *opts);
 void bki_ws_ping_stop(struct bk_ws *ws);
 void bki_ws_ping_answered(struct bk_ws *ws, bk_span payload);
+
+/* Something has come that was not looked at yet. */
+bool bki_ws_has_input(const struct bk_ws *ws);
 
 /* Sends the ping that could not go out when it was due; by whoever has the right to send. */
 void bki_ws_ping_push(struct bk_ws *ws);

@@ -9,37 +9,35 @@ static int give(struct bk_ws *ws, bk_ws_part *part, bk_span data, int kind, bool
     *part = (bk_ws_part){
         .data = data,
         .kind = kind == BKI_WS_TEXT ? BK_TEXT : BK_BINARY,
-        .first = ws->mode == BKI_WS_WHOLE,
+        .first = ws->mode != BKI_WS_PARTS,
         .last = last,
     };
     ws->mode = last ? BKI_WS_WHOLE : BKI_WS_PARTS;
     return 1;
 }
 
-/* A compressed piece has come. */
-static int keep_compressed(struct bk_ws *ws, const struct bki_ws_event *ev)
+/* What a cancelled bk_ws_recv had of a message. */
+static int give_begun(struct bk_ws *ws, bk_ws_part *part)
 {
-    struct bki_ws_zip *zip = ws->zip;
-    if (!zip->piece)
-        zip->piece = bki_alloc(PIECE);
-    if (!zip->piece)
-        return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
-    zip->rest = ev->payload;
-    zip->rest_last = ev->last;
-    zip->kind = ev->kind;
-    zip->more = true;
-    return 0;
+    const struct bki_ws_zip *zip = ws->zip;
+    int kind = zip && (zip->more || zip->keeping) ? zip->kind : ws->conn.kind;
+    return give(ws, part, bk_span_of(bk_msg_data(ws->part), ws->part_len), kind, false);
 }
 
 /* 1 for a part; 0: more input is needed. */
 static int give_inflated(struct bk_ws *ws, bk_ws_part *part)
 {
     struct bki_ws_zip *zip = ws->zip;
-    size_t made;
-    int r = bki_ws_zip_inflate(ws, zip->kind, &zip->rest, zip->rest_last, zip->piece, PIECE, &made);
-    if (r < 0)
-        return r;
-    zip->more = made == PIECE;
+    size_t made = 0;
+    if (!zip->piece)
+        zip->piece = bki_alloc(PIECE);
+    if (!zip->piece)
+        return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
+    while (zip->more && made == 0) {
+        int r = bki_ws_zip_inflate(ws, zip->piece, PIECE, &made);
+        if (r < 0)
+            return r;
+    }
     bool last = zip->rest_last && !zip->more;
     return made > 0 || last ? give(ws, part, bk_span_of(zip->piece, made), zip->kind, last) : 0;
 }
@@ -48,10 +46,11 @@ static int receive_part(struct bk_ws *ws, void *out)
 {
     bk_ws_part *part = out;
     struct bki_ws_event ev;
-    if (ws->mode == BKI_WS_WHOLE && ws->part && ws->part_len > 0)
-        return give(ws, part, bk_span_of(bk_msg_data(ws->part), ws->part_len), ws->conn.kind,
-                    false);
+    if (ws->mode != BKI_WS_PARTS && ws->part && ws->part_len > 0)
+        return give_begun(ws, part);
     bk_msg_free(&ws->part);
+    if (ws->zip && ws->zip->keeping)
+        bki_ws_zip_use_kept(ws->zip);
     for (;;) {
         int r = ws->zip && ws->zip->more ? give_inflated(ws, part) : 0;
         if (r == 0) {
@@ -60,7 +59,7 @@ static int receive_part(struct bk_ws *ws, void *out)
                 return r;
             if (!ev.rsv)
                 return give(ws, part, ev.payload, ev.kind, ev.last);
-            r = keep_compressed(ws, &ev);
+            r = bki_ws_zip_take(ws, &ev, false);
         }
         if (r != 0)
             return r;

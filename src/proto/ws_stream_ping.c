@@ -66,15 +66,16 @@ static void send_ping(struct bk_ws *ws, int64_t now)
 
 /* ---- Judging ---- */
 
-static bool has_input(const struct bk_stream *s)
+bool bki_ws_has_input(const struct bk_ws *ws)
 {
     int n = 0;
-    return bki_stream_buffered(s) > 0 || (ioctl(s->fd.fd, FIONREAD, &n) == 0 && n > 0);
+    return bki_stream_buffered(ws->stream) > 0 ||
+           (ioctl(ws->stream->fd.fd, FIONREAD, &n) == 0 && n > 0);
 }
 
 static bool may_still_answer(const struct bk_ws *ws)
 {
-    return !ws->receiver || has_input(ws->stream) ||
+    return !ws->receiver || bki_ws_has_input(ws) ||
            (ws->ping.heard && bki_ws_frame_left(&ws->conn) > 0);
 }
 

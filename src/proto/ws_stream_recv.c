@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Receiving from a WebSocket: whole messages out of what one read brought, or built in place. */
+#include <poll.h>
+
 #include "base/msg_internal.h"
 #include "proto/ws_stream.h"
 #include "rt/timeout.h"
+#include "rt/turn.h"
 
 /* What is left of a frame is read straight into the message from this size on. */
 #define DIRECT_SIZE ((size_t)16 * 1024)
 #define FIRST_INFLATED ((size_t)256) /* room for what a compressed message may become, at least */
+#define INFLATE_STEP ((size_t)64 * 1024) /* of output, at a time */
 
 enum { CONTINUE = 2 }; /* besides a receive call's results: nothing to return yet */
 
@@ -17,6 +21,8 @@ int bki_ws_end(struct bk_ws *ws, int r)
     ws->ended = true;
     ws->end = r;
     bk_msg_free(&ws->part);
+    if (ws->zip)
+        bki_ws_zip_drop(ws->zip);
     bki_ws_ping_stop(ws);
     bki_ws_outbox_clear(ws);
     bki_grant_all(&ws->parts_line, 0);
@@ -83,7 +89,11 @@ static int read_in_place(struct bk_ws *ws, char *place, size_t left, struct bki_
 {
     size_t used;
     ssize_t n = bki_stream_recv_past(ws->stream, place, left);
-    return n <= 0 ? input_ended(ws, (int)n) : next_event(ws, place, (size_t)n, &used, ev);
+    if (n <= 0)
+        return input_ended(ws, (int)n);
+    int r = next_event(ws, place, (size_t)n, &used, ev);
+    bki_work((size_t)n);
+    return r;
 }
 
 static int read_more(struct bk_ws *ws)
@@ -115,16 +125,24 @@ int bki_ws_next_data(struct bk_ws *ws, struct bki_ws_place place, struct bki_ws_
 
 /* ---- Messages in several pieces ---- */
 
-/* Room for `more` bytes behind the part_len that are there. */
+/* Its bytes are gone from the stream, so the connection cannot go on. */
+static int out_of_memory(struct bk_ws *ws)
+{
+    return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
+}
+
+/* Room for `more` bytes behind the part_len that are there; it doubles, up to what is allowed and
+ * the byte that shows that it is too much. */
 static int grow_part(struct bk_ws *ws, size_t more)
 {
     size_t have = ws->part ? bk_msg_len(ws->part) : 0, need = ws->part_len + more;
     if (ws->part && need <= have)
         return 0;
+    size_t most = ws->conn.max_message < SIZE_MAX ? (size_t)ws->conn.max_message + 1 : SIZE_MAX;
+    size_t size = have < most / 2 ? have * 2 : most;
     bk_msg *larger = NULL;
-    int r = bk_msg_new(&larger, need > have * 2 ? need : have * 2);
-    if (r < 0)
-        return r;
+    if (bk_msg_new(&larger, need > size ? need : size) < 0)
+        return out_of_memory(ws);
     if (ws->part_len > 0)
         memcpy(bk_msg_data(larger), bk_msg_data(ws->part), ws->part_len);
     bk_msg_free(&ws->part);
@@ -154,65 +172,132 @@ static int add_piece(struct bk_ws *ws, const struct bki_ws_event *ev)
     return 0;
 }
 
-/* Adds what a compressed piece stands for; a byte more than is allowed is enough to see that it is
- * too much. */
-static int add_inflated(struct bk_ws *ws, const struct bki_ws_event *ev)
+/* Adds a step of what was compressed, `most` bytes or less; a byte more than is allowed is enough
+ * to see that it is too much. */
+static int add_inflated(struct bk_ws *ws, size_t most)
 {
-    bk_span in = ev->payload;
-    struct bki_ws_place place;
-    size_t made;
-    do {
-        uint64_t allowed = ws->conn.max_message - ws->part_len;
-        size_t want = in.len * 2 > FIRST_INFLATED ? in.len * 2 : FIRST_INFLATED;
-        int r = grow_part(ws, want <= allowed ? want : (size_t)allowed + 1);
-        if (r < 0)
-            return r;
-        place = place_in_part(ws);
-        if (place.room > allowed)
-            place.room = (size_t)allowed + 1;
-        r = bki_ws_zip_inflate(ws, ev->kind, &in, ev->last, place.at, place.room, &made);
-        if (r < 0)
-            return r;
+    size_t want = ws->zip->rest.len * 2, made;
+    uint64_t allowed = ws->conn.max_message - ws->part_len;
+    want = want < FIRST_INFLATED ? FIRST_INFLATED : want;
+    want = want < most ? want : most;
+    int r = grow_part(ws, want <= allowed ? want : (size_t)allowed + 1);
+    if (r < 0)
+        return r;
+    struct bki_ws_place place = place_in_part(ws);
+    if (place.room > allowed)
+        place.room = (size_t)allowed + 1;
+    if (place.room > most)
+        place.room = most;
+    r = bki_ws_zip_inflate(ws, place.at, place.room, &made);
+    if (r == 0)
         ws->part_len += made;
-    } while (made == place.room);
-    return 0;
+    return r;
 }
 
+/* The peer has ended the connection, without a close frame or anything else behind its message. */
+static bool peer_has_gone(const struct bk_ws *ws)
+{
+    struct pollfd p = {.fd = ws->stream->fd.fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) == 1 && !bki_ws_has_input(ws);
+}
+
+/* A long message, after a wait for its turn: what a peer has left behind is not worth the work. */
+static int inflate_in_turn(struct bk_ws *ws)
+{
+    if (ws->zip->rest.data == ws->zip->kept && bki_stream_buffered(ws->stream) == 0)
+        bki_buf_free(&ws->stream->in);
+    int r = bki_turn_take(BKI_TURN_MAKES);
+    if (r < 0)
+        return r;
+    if (r > 0)
+        r = peer_has_gone(ws) ? input_ended(ws, 0) : 0;
+    while (r == 0 && ws->zip->more) {
+        r = add_inflated(ws, INFLATE_STEP);
+        if (r == 0 && ws->zip->more)
+            r = bki_check_cancel();
+    }
+    bki_turn_give();
+    return r;
+}
+
+/* How much of a message may be inflated at once, outside the turn: less while somebody has that,
+ * for there may be a crowd. */
+static size_t short_of(size_t size)
+{
+    return bki_turn_is_taken() ? size / 4 : size;
+}
+
+/* What there is of the message, which is all of it.  1, or an error. */
+static int inflate_taken(struct bk_ws *ws)
+{
+    struct bki_ws_zip *zip = ws->zip;
+    bool is_long = zip->rest.len > short_of(BKI_WS_LONG_PACKED);
+    int r = 0;
+    while (r == 0 && zip->more) {
+        size_t most = short_of(BKI_WS_LONG);
+        is_long |= ws->part_len >= most;
+        r = is_long ? inflate_in_turn(ws) : add_inflated(ws, most - ws->part_len);
+    }
+    return r < 0 ? r : 1;
+}
+
+static void hand_out(struct bk_ws *ws, bk_msg **msg)
+{
+    bk_msg_truncate(ws->part, ws->part_len);
+    *msg = ws->part;
+    ws->part = NULL;
+}
+
+/* A piece of a message, or a whole one, has come.  1: *msg is the message. */
 static int take_piece(struct bk_ws *ws, const struct bki_ws_event *ev, bk_msg **msg)
 {
     if (ev->first)
         ws->part_len = 0;
-    int r = ev->rsv ? add_inflated(ws, ev) : add_piece(ws, ev);
+    if (ev->rsv) {
+        int r = bki_ws_zip_take(ws, ev, true);
+        return r < 0 ? r : CONTINUE;
+    }
+    if (ev->first && ev->last)
+        return bk_msg_copy(msg, ev->payload.data, ev->payload.len) < 0 ? out_of_memory(ws) : 1;
+    int r = add_piece(ws, ev);
     if (r < 0 || !ev->last)
         return r < 0 ? r : CONTINUE;
-    bk_msg_truncate(ws->part, ws->part_len);
-    *msg = ws->part;
-    ws->part = NULL;
+    hand_out(ws, msg);
     return 1;
+}
+
+static int receive_next(struct bk_ws *ws, bk_msg **msg, uint8_t *kind)
+{
+    struct bki_ws_event ev;
+    if (ws->zip && ws->zip->more) {
+        int r = inflate_taken(ws);
+        if (r == 1)
+            hand_out(ws, msg);
+        *kind = ws->zip->kind;
+        return r;
+    }
+    /* Compressed bytes have no place in the message. */
+    struct bki_ws_place none = {0}, place = ws->conn.rsv ? none : place_in_part(ws);
+    int r = bki_ws_next_data(ws, place, &ev);
+    if (r != 1)
+        return r;
+    *kind = ev.kind;
+    return take_piece(ws, &ev, msg);
 }
 
 static int receive_whole(struct bk_ws *ws, void *out)
 {
     bk_msg **msg = out;
-    struct bki_ws_event ev;
-    int r = CONTINUE;
+    uint8_t kind = BKI_WS_BINARY;
+    int r;
     if (ws->mode == BKI_WS_PARTS)
         return bk_fail(-EINVAL, "the rest of this message comes by bk_ws_recv_part");
-    while (r == CONTINUE) {
-        /* Compressed bytes have no place in the message. */
-        struct bki_ws_place none = {0}, place = ws->conn.rsv ? none : place_in_part(ws);
-        r = bki_ws_next_data(ws, place, &ev);
-        if (r != 1)
-            return r;
-        bool whole = ev.first && ev.last && !ev.rsv;
-        r = whole ? bk_msg_copy(msg, ev.payload.data, ev.payload.len) : take_piece(ws, &ev, msg);
-        if (whole && r == 0)
-            r = 1;
-    }
+    do {
+        r = receive_next(ws, msg, &kind);
+    } while (r == CONTINUE);
+    ws->mode = r < 0 && ws->zip && ws->zip->more ? BKI_WS_CUT : BKI_WS_WHOLE;
     if (r == 1)
-        bk_msg_kind_set(*msg, ev.kind == BKI_WS_TEXT ? BK_TEXT : BK_BINARY);
-    else if (!ws->ended) /* its bytes are gone from the stream, so the connection cannot go on */
-        r = bki_ws_end_failed(ws, 1011, r, "out of memory");
+        bk_msg_kind_set(*msg, kind == BKI_WS_TEXT ? BK_TEXT : BK_BINARY);
     return r;
 }
 

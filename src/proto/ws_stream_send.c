@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "proto/ws_stream.h"
+#include "rt/turn.h"
 
 #define SMALL_MESSAGE ((size_t)256)    /* header and payload in one piece up to here */
 #define MASK_CHUNK ((size_t)64 * 1024) /* a client's large payload is masked in pieces of this */
@@ -173,6 +174,26 @@ int bki_ws_send_frame(struct bk_ws *ws, const struct bki_ws_out *f, size_t *take
 
 /* ---- Messages ---- */
 
+/* A long text is looked at in steps. */
+static bool feed_utf8(struct bki_utf8 *utf8, bk_span text)
+{
+    while (text.len > BKI_WS_LONG) {
+        if (!bki_utf8_feed(utf8, text.data, BKI_WS_LONG))
+            return false;
+        text = bk_span_of(text.data + BKI_WS_LONG, text.len - BKI_WS_LONG);
+        bki_work(BKI_WS_LONG / 4);
+    }
+    return bki_utf8_feed(utf8, text.data, text.len);
+}
+
+bool bki_ws_is_text(bk_span text)
+{
+    struct bki_utf8 utf8 = {0};
+    if (text.len <= BKI_WS_LONG)
+        return bki_utf8_valid(text.data, text.len);
+    return feed_utf8(&utf8, text) && bki_utf8_complete(&utf8);
+}
+
 /* *broken: part of it went out, and no more will. */
 static int send_in_turn(struct bk_ws *ws, const struct bki_ws_out *out, bool zipped, bool *broken)
 {
@@ -194,7 +215,7 @@ static int send_message(struct bk_ws *ws, uint8_t kind, bk_span payload, bool *b
 {
     struct bki_ws_out out = {.payload = payload, .kind = kind, .first = true, .last = true};
     *broken = false;
-    if (kind == BKI_WS_TEXT && !bki_utf8_valid(payload.data, payload.len))
+    if (kind == BKI_WS_TEXT && !bki_ws_is_text(payload))
         return bk_fail(-EINVAL, "a text message that is not UTF-8: send it as binary");
     int r = begin_message(ws);
     if (r < 0)
@@ -261,8 +282,8 @@ int bk_ws_send_part(bk_ws *ws, const bk_ws_part *part)
     struct bki_utf8 utf8 = {0};
     if (!part->first)
         utf8 = ws->part_utf8;
-    if (part->kind == BK_TEXT && (!bki_utf8_feed(&utf8, part->data.data, part->data.len) ||
-                                  (part->last && !bki_utf8_complete(&utf8))))
+    if (part->kind == BK_TEXT &&
+        (!feed_utf8(&utf8, part->data) || (part->last && !bki_utf8_complete(&utf8))))
         return bk_fail(-EINVAL, "a text message that is not UTF-8: send it as binary");
     int r = part->first ? begin_message(ws) : bki_ws_begin_send(ws);
     if (r < 0)

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * permessage-deflate on a WebSocket connection: contexts made when needed, kept or not, and the
- * frames and checks around them. */
+ * permessage-deflate on a WebSocket connection: its options, and sending. */
 #include "proto/ws_stream.h"
+#include "rt/turn.h"
 
 #define MIN_SIZE 64
 #define CHUNK                                                                                      \
     ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size             \
                          */
-
-enum { BAD_DATA = 1007, INTERNAL_ERROR = 1011 };
 
 struct bki_ws_terms bki_ws_zip_wish(const bk_ws_deflate *opts)
 {
@@ -52,64 +50,72 @@ void bki_ws_zip_free(struct bki_ws_zip **zip)
         return;
     bki_ws_deflater_free(&(*zip)->deflater);
     bki_ws_inflater_free(&(*zip)->inflater);
+    bki_ws_zip_drop(*zip);
     bki_free((*zip)->piece);
     bki_free(*zip);
     *zip = NULL;
 }
 
-/* ---- Receiving ---- */
+/* ---- Sending ---- */
 
-static int inflate_failed(struct bk_ws *ws, int r)
+struct deflating {
+    bk_span in; /* what is left of the part */
+    bool last, done;
+    char *chunk;
+    size_t size, len;
+};
+
+/* Fills the chunk, or comes to the end of the part. */
+static void fill_chunk(struct bki_ws_deflater *deflater, struct deflating *d)
 {
-    if (r == -BK_EFORMAT)
-        return bki_ws_end_failed(ws, BAD_DATA, -BK_EPROTO, "a compressed message is malformed");
-    return bki_ws_end_failed(ws, INTERNAL_ERROR, r, "out of memory");
+    size_t before, made;
+    d->len = 0;
+    do {
+        before = d->in.len;
+        d->done = bki_ws_deflate(deflater, &d->in.data, &d->in.len, d->last, d->chunk + d->len,
+                                 d->size - d->len, &made);
+        d->len += made;
+        bki_work((before - d->in.len) * BKI_WS_DEFLATE_WEIGHT);
+    } while (!d->done && d->size - d->len >= BKI_WS_DEFLATE_ROOM);
 }
 
-int bki_ws_zip_inflate(struct bk_ws *ws, int kind, bk_span *in, bool last, char *out, size_t room,
-                       size_t *made)
+/* The turn is not held while a peer is waited for. */
+static int fill_in_turn(struct bki_ws_deflater *deflater, struct deflating *d)
 {
-    struct bki_ws_zip *zip = ws->zip;
-    struct bki_ws_event fail;
-    int r = zip->inflater ? 0 : bki_ws_inflater_new(&zip->inflater, zip->terms.recv_bits);
-    if (r == 0)
-        r = bki_ws_inflate(zip->inflater, &in->data, &in->len, last, out, room, made);
+    int r = bki_turn_take(BKI_TURN_USES);
     if (r < 0)
-        return inflate_failed(ws, r);
-    bool done = last && *made < room;
-    r = bki_ws_decoded(&ws->conn, kind, bk_span_of(out, *made), done, &fail);
-    if (r < 0) {
-        bki_ws_reply(ws, fail.reply);
-        return bki_ws_end(ws, bk_fail(r, "%s: %s", bk_ws_peer(ws), fail.detail));
-    }
-    if (done && zip->terms.recv_alone)
-        bki_ws_inflater_free(&zip->inflater);
+        return r;
+    fill_chunk(deflater, d);
+    bki_turn_give();
     return 0;
 }
-
-/* ---- Sending ---- */
 
 static int deflate_and_send(struct bk_ws *ws, const struct bki_ws_out *part, char *chunk,
                             size_t size, size_t *taken)
 {
     struct bki_ws_out frame = *part;
-    const char *in = part->payload.data;
-    size_t left = part->payload.len, made, went;
-    bool done;
+    struct deflating d = {.in = part->payload, .last = part->last, .chunk = chunk, .size = size};
+    bool is_long = part->payload.len > BKI_WS_LONG;
+    size_t went;
     int r = 0;
     frame.rsv = part->first ? BKI_WS_RSV1 : 0;
     frame.scratch = true;
     do {
-        done = bki_ws_deflate(ws->zip->deflater, &in, &left, part->last, chunk, size, &made);
-        frame.payload = bk_span_of(chunk, made);
-        frame.last = done && part->last;
-        if (made == 0 && !frame.last && !frame.first)
+        if (is_long)
+            r = fill_in_turn(ws->zip->deflater, &d);
+        else
+            fill_chunk(ws->zip->deflater, &d);
+        frame.payload = bk_span_of(chunk, d.len);
+        frame.last = d.done && part->last;
+        if (r < 0)
+            break;
+        if (d.len == 0 && !frame.last && !frame.first)
             continue; /* nothing came out, and the frame is needed for nothing else */
         r = bki_ws_send_frame(ws, &frame, &went);
         *taken += went;
         frame.first = false;
         frame.rsv = 0;
-    } while (r == 0 && !done);
+    } while (r == 0 && !d.done);
     return r;
 }
 

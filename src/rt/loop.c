@@ -23,6 +23,7 @@
 #include "rt/report.h"
 #include "rt/sched.h"
 #include "rt/stall.h"
+#include "rt/turn.h"
 
 #define DEFAULT_STACK ((size_t)64 * 1024)
 #define DEFAULT_MAX_TASKS ((size_t)4000000)
@@ -86,6 +87,8 @@ int bki_loop_open(struct bk_loop **out, const bk_run_opts *opts)
     bki_list_init(&loop->at_end);
     bki_list_init(&loop->tasks);
     bki_list_init(&loop->ended);
+    bki_list_init(&loop->turn.lines[BKI_TURN_USES]);
+    bki_list_init(&loop->turn.lines[BKI_TURN_MAKES]);
     loop->current = &loop->scheduler;
     loop->scheduler.loop = loop;
     loop->scheduler.cancel_frame = &loop->scheduler.cancel_root;

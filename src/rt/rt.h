@@ -150,6 +150,12 @@ struct bki_at_end {
     void (*run)(struct bki_at_end *at_end, struct bk_loop *loop);
 };
 
+/* Who computes at length (turn.h). */
+struct bki_turn {
+    bool taken;
+    struct bki_list lines[2]; /* bki_waiters, by enum bki_turn_line */
+};
+
 struct bk_loop {
     struct bk_task *current;
     struct bki_runnable *ready_head, *ready_tail;
@@ -208,6 +214,7 @@ struct bk_loop {
     struct bki_stall *stall;      /* stall.c: who watches whether it goes on */
     uint64_t n_turns;
     bool polling;               /* waits in the kernel */
+    struct bki_turn turn;
     uint32_t select_seed;       /* select.c: chance, the same in every run */
     struct bki_list loops_link; /* owner.h: the loops alive */
     uint64_t id;                /* 1 is the process's first loop */

@@ -4,6 +4,7 @@
 
 #include <time.h>
 
+#include "base/alloc.h"
 #include "base/list.h"
 #include "rt/debug.h"
 
@@ -258,7 +259,10 @@ static void trim(struct bk_loop *loop)
 {
     if (loop->now_ns < loop->trim_at_ns)
         return;
-    bki_stacks_trim(&loop->stacks);
+    bool crowd = bki_stacks_may_trim(&loop->stacks);
+    /* The last stacks of a crowd that has gone: what it left on the heap goes, too. */
+    if (!bki_stacks_trim(&loop->stacks) && crowd)
+        bki_alloc_trim();
     loop->trim_at_ns = loop->now_ns + TRIM_EVERY_NS;
 }
 
