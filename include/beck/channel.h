@@ -40,7 +40,7 @@ BK_API int bk_channel_try_send(bk_channel *channel, bk_msg **msg);
  * blocks.  Returns 1 and *msg (NULL on entry); 0 when closed and drained; -ECANCELED (tasks),
  * nothing taken.  Any thread. */
 BK_API int bk_channel_recv(bk_channel *channel, bk_msg **msg);
-/* -EAGAIN when empty. */
+/* -EAGAIN when empty.  Neither suspends nor blocks. */
 BK_API int bk_channel_try_recv(bk_channel *channel, bk_msg **msg);
 
 /* No more sends; what is inside can still be received.  Idempotent, any thread. */

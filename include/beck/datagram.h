@@ -75,7 +75,8 @@ typedef struct bk_datagram_opts {
 BK_API int bk_datagram_open(bk_datagram **out, const bk_datagram_opts *opts);
 
 /* The same of a datagram socket that is open already.  On success it owns fd; on failure fd is
- * still yours.  opts: its max_size counts.  -EINVAL when fd is no datagram socket. */
+ * still yours.  opts: its max_size counts.  Does not suspend.
+ * -EINVAL when fd is no datagram socket. */
 BK_API int bk_datagram_from_fd(bk_datagram **out, int fd, const bk_datagram_opts *opts);
 
 /* Receives the next datagram, which may be empty.
@@ -97,7 +98,7 @@ BK_API int bk_datagram_send(bk_datagram *datagram, const void *data, size_t len)
 BK_API int bk_datagram_send_to(bk_datagram *datagram, const bk_address *to, const void *data,
                                size_t len);
 
-/* The same without waiting: -EAGAIN while the buffer is full or others wait.  to: NULL for the
+/* The same, but never suspends: -EAGAIN while the buffer is full or others wait.  to: NULL for the
  * connected address. */
 BK_API int bk_datagram_try_send(bk_datagram *datagram, const bk_address *to, const void *data,
                                 size_t len);

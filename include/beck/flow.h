@@ -151,7 +151,7 @@ BK_API int bk_flow_to_fn(bk_flow *flow, bk_msg_fn *fn, void *ctx, const bk_sink_
 
 /* ---- Run it ---- */
 
-/* Opens sinks, then sources, and runs in the calling task until the sources have ended and every
+/* Opens sinks, then sources, and suspends the calling task until the sources have ended and every
  * item is settled.  A flow runs once.  Cancelling the caller stops it at once: unsettled items
  * count as lost or returned.
  * Returns 0; the first failure (of opening, a source, a sink, or an item under BK_ON_ERROR_STOP),

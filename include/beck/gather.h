@@ -28,8 +28,8 @@ typedef struct bk_gather_opts {
     bk_errors **errors; /* bk_gather: as bk_group_opts.errors */
 } bk_gather_opts;
 
-/* Runs every call as a task of its own, at the same time, and waits for all of them; results are in
- * calls[i].result.  When one fails, the others are cancelled and waited for.
+/* Runs every call as a task of its own, at the same time, and suspends until all have ended.
+ * Results are in calls[i].result.  When one fails, the others are cancelled and waited for.
  * Returns 0; the first failure (with collect: 0 even then); -ECANCELED when the caller was
  * cancelled (so were the calls); -ENOMEM. */
 BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
@@ -39,13 +39,13 @@ BK_API int bk_gather(bk_call *calls, size_t n, const bk_gather_opts *opts);
  * one before it has failed, or has not ended within delay (zero: all at once; bk_forever(): only
  * after a failure).  calls[i].result is -ECANCELED for those that were never started.  A loser may
  * have got through as well before its cancel reached it: its result is zero or more, and what it
- * made is the caller's to free.
+ * made is the caller's to free.  Suspends until all have ended.
  * Returns the winner's index, also when the caller was cancelled meanwhile; else the failure that
  * came first, whose text is in bk_errmsg; -ECANCELED (so were the calls); -EINVAL when n is 0;
  * -ENOMEM.  asyncio: staggered_race. */
 BK_API int bk_race(bk_call *calls, size_t n, bk_duration delay);
 
-/* Waits until all of these tasks have ended, or (without collect) one has failed, -ECANCELED
+/* Suspends until all of these tasks have ended, or (without collect) one has failed, -ECANCELED
  * included: the others run on.  Look at bk_task_result of each afterwards.
  * Returns 0; the first failure, whose text is in bk_errmsg; -ECANCELED when the caller was
  * cancelled: then every task was cancelled too, and has ended (with collect as well); -ENOMEM.
@@ -54,10 +54,10 @@ BK_API int bk_gather_tasks(bk_task *const tasks[], size_t n, const bk_gather_opt
 
 enum bk_wait_until { BK_ALL_COMPLETED, BK_FIRST_COMPLETED, BK_FIRST_ERROR };
 
-/* Waits for tasks without cancelling or failing with them: until all have ended, one has, or one
- * has failed (cancelled ones do not count), or the limit has passed (bk_forever() for none).  Look
- * at bk_task_done of each afterwards. Returns how many have ended; -ECANCELED (the tasks run on);
- * -EINVAL when n is 0; -ENOMEM. */
+/* Suspends until tasks have ended, without cancelling or failing with them: until all have, one
+ * has, or one has failed (cancelled ones do not count), or the limit has passed (bk_forever() for
+ * none).  Look at bk_task_done of each afterwards.
+ * Returns how many have ended; -ECANCELED (the tasks run on); -EINVAL when n is 0; -ENOMEM. */
 BK_API int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit);
 
 /* Tasks one by one as they end:

@@ -73,7 +73,7 @@ BK_API int bk_group_start(bk_group *group, void **value, bk_fn *fn, void *ctx,
  * so that the same function can be started in other ways too.  Does not suspend. */
 BK_API void bk_started(void *value);
 
-/* Waits until no child is left; the group stays open.  For any task that is not a child.
+/* Suspends until no child is left; the group stays open.  For any task that is not a child.
  * Returns 0 or -ECANCELED. */
 BK_API int bk_group_wait(bk_group *group);
 
@@ -87,7 +87,7 @@ BK_API size_t bk_group_count(const bk_group *group);    /* children alive */
 BK_API size_t bk_group_failures(const bk_group *group); /* children that failed so far */
 
 /* Waits for all children (r < 0: cancels them first), frees the group and empties *group, in this
- * order.  It waits even when the caller is cancelled, passing the cancel on to the children.
+ * order.  Suspends until then even when the caller is cancelled, passing the cancel on to them.
  * r: how the caller's own work went.  NULL is fine: returns r.  Returns, the first that applies:
  *   with keep_going, an r below zero;
  *   whichever failed first, a child or the caller (an r other than -ECANCELED);

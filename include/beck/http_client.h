@@ -50,7 +50,8 @@ typedef struct bk_http_client_opts {
  * Errors: -BK_EURL (proxy), -ENOMEM.  Does not suspend. */
 BK_API int bk_http_client_new(bk_http_client **out, const bk_http_client_opts *opts);
 
-/* Closes the idle connections, and frees the client once its last call is closed.  NULL is fine. */
+/* Closes the idle connections, and frees the client once its last call is closed.  NULL is fine.
+ * Does not suspend. */
 BK_API void bk_http_client_free(bk_http_client **client);
 
 /* Connections open now, and those of them that no call uses. */
@@ -140,7 +141,7 @@ BK_API const bk_http_headers *bk_http_call_trailers(const bk_http_call *call);
 
 /* After "101 Switching Protocols", and a 2xx answer to CONNECT: the connection, for the other
  * protocol; what came behind the head is the first that it reads.
- * out: NULL on entry, yours after.  Returns 0; -EINVAL after another response. */
+ * out: NULL on entry, yours after.  Returns 0; -EINVAL after another response.  Never suspends. */
 BK_API int bk_http_call_take_stream(bk_http_call *call, bk_stream **out);
 
 /* Ends the call and sets *call to NULL.  NULL is fine.

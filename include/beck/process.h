@@ -87,7 +87,7 @@ typedef struct bk_communicate_opts {
 } bk_communicate_opts;
 
 /* Feeds input to the child and closes its standard input, reads both outputs to their ends at the
- * same time, and waits for its end: no order of reading and writing can make it deadlock.  A child
+ * same time, and suspends until it ends: no order of reading and writing can deadlock.  A child
  * that stops reading early is no error.  Streams that are not BK_PIPE are left out.
  * input: borrowed until it returns; empty is fine.
  * out, err: NULL to drop what comes; else NULL on entry, yours after (bk_msg_free).
@@ -124,7 +124,8 @@ BK_API int bk_process_kill(bk_process *process);      /* SIGKILL */
 BK_API int bk_process_stop(bk_process *process, bk_duration patience, int *code);
 
 /* Gives the child up: *process is emptied and its pipes are closed, unsent input is dropped.  The
- * child runs on, also after the run; while that goes on it is reaped.  NULL is fine. */
+ * child runs on, also after the run; while that goes on it is reaped.  NULL is fine.  Does not
+ * suspend. */
 BK_API void bk_process_detach(bk_process **process);
 
 /* Closes the pipes and waits for the child; then frees *process and sets it to NULL.  NULL is fine.

@@ -68,9 +68,9 @@ BK_API bool bk_queue_empty(const bk_queue *queue);
 BK_API bool bk_queue_full(const bk_queue *queue);
 
 /* Counted work, as with asyncio's queue: every item put counts as unfinished until somebody says
- * task_done, also when closing.  task_done returns 0, or -EINVAL when called once too often; join
- * suspends until nothing is unfinished and returns 0, -ECANCELED or -BK_ECLOSED (freed). */
+ * that it is done, also when closing.  Returns 0, or -EINVAL when called once too often. */
 BK_API int bk_queue_task_done(bk_queue *queue);
+/* Suspends until nothing is unfinished.  Returns 0, -ECANCELED or -BK_ECLOSED (freed). */
 BK_API int bk_queue_join(bk_queue *queue);
 
 BK_END_DECLS

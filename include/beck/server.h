@@ -67,8 +67,8 @@ BK_API int bk_listener_fd(const bk_listener *listener);
 BK_API int bk_accept(bk_listener *listener, bk_stream **out);
 
 /* Closes *listener and sets it to NULL; its Unix socket file is removed if it is still the same.
- * NULL is fine.  Connections accepted before live on.  Returns r; -EBUSY, and nothing is closed,
- * while another task accepts. */
+ * NULL is fine.  Connections accepted before live on.  Does not suspend.  Returns r; -EBUSY, and
+ * nothing is closed, while another task accepts. */
 BK_API int bk_listener_close(bk_listener **listener, int r);
 
 /* The body of a connection's task.  *stream is closed when it returns, by the sign of the result as
@@ -160,7 +160,8 @@ BK_API void bk_server_abort_clients(bk_server *server);
  * Returns 0 when all ended by themselves, -ETIMEDOUT when some did not. */
 BK_API int bk_server_shutdown(bk_server *server, bk_duration limit);
 
-/* Shuts *server down and frees it, and sets it to NULL.  NULL is fine.
+/* Shuts *server down and frees it, and sets it to NULL.  NULL is fine.  Suspends until no
+ * connection is left.
  * r: how the caller's work went.  r >= 0: handlers get serve.drain to end, by default 10 s here;
  * r < 0: they are cancelled at once.
  * Returns r, or the error that had ended the accepting; -EBUSY, and nothing is closed, while

@@ -92,7 +92,7 @@ BK_API int bk_sse_wait(bk_sse *sse);
  * stopped; -ECANCELED. */
 BK_API int bk_sse_sleep(bk_sse *sse, bk_duration duration);
 
-/* Ends the reply and sets *sse to NULL.  NULL is fine.
+/* Ends the reply and sets *sse to NULL.  NULL is fine.  Suspends as bk_http_reply_end.
  * r: how the handler's work with it went.  r >= 0, or -BK_ECLOSED: in order, and the client will
  * reconnect; else the connection is reset.  Returns r, 0 for -BK_ECLOSED, or as
  * bk_http_reply_end. */

@@ -165,9 +165,9 @@ BK_API size_t bk_stream_unsent(const bk_stream *stream);
 BK_API int bk_stream_write_eof(bk_stream *stream);
 
 /* Closes *stream and sets it to NULL.  NULL is fine.
- * r: how the caller's work with it went.  r >= 0: first flushes what is unsent, deaf to cancels,
- * for 5 s at most; r < 0: drops it.  What is dropped the peer does not take for all there was: it
- * sees a TCP connection reset.
+ * r: how the caller's work with it went.  r >= 0: suspends until what is unsent is out, deaf to
+ * cancels, for 5 s at most; r < 0: drops it.  What is dropped the peer does not take for all there
+ * was: it sees a TCP connection reset.
  * Returns r, or the first error of writing that made data be lost (-ETIMEDOUT after those 5 s).
  * And nothing is closed: -EBUSY, another task is inside a call on the stream; -BK_ENOTASK, with
  * something to flush, outside of tasks. */

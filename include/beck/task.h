@@ -50,7 +50,7 @@ BK_API bk_task *bk_task_ref(bk_task *task);
 /* Gives a handle back and empties *task; the task itself runs on.  NULL is fine. */
 BK_API void bk_task_free(bk_task **task);
 
-/* Waits until task has ended, and puts its result into *result (NULL to drop it); its failure
+/* Suspends until task has ended, and puts its result into *result (NULL to drop it); its failure
  * counts as seen.  At once, without a suspension, when it has ended already. Returns 0; -ECANCELED
  * when the caller was cancelled meanwhile: the cancel was passed on to task, and task has ended
  * (its result is in *result all the same); -EDEADLK: a task waited for itself; -EPERM for a task
@@ -136,7 +136,7 @@ BK_API int bk_defer_pop(bool run);
 
 /* ---- Time ---- */
 
-/* Lets every other ready task run once.  Returns 0 or -ECANCELED. */
+/* Suspends until every other ready task has run once.  Returns 0 or -ECANCELED. */
 BK_API int bk_yield(void);
 /* Suspends for a time, or until the moment `when`; zero or less, and a moment that has passed, are
  * bk_yield.  Returns 0, -ECANCELED or -ENOMEM. */
@@ -148,10 +148,12 @@ BK_API int bk_sleep_forever(void);
 /* ---- Scopes ---- */
 
 /* Runs fn(ctx) in the calling task with cancels from outside held back until it returns: for
- * cleanup that must wait.  Timeouts and groups opened inside work as ever.  Returns fn's result. */
+ * cleanup that must wait.  Timeouts and groups opened inside work as ever.  Suspends as fn does.
+ * Returns fn's result. */
 BK_API int bk_shield(bk_fn *fn, void *ctx);
 
 /* Runs fn(ctx) in the calling task, cancelling it (not its caller) when the limit has passed.
+ * Suspends as fn does.
  * Returns fn's result, or -ETIMEDOUT when the time ran out and fn ended with -ECANCELED.
  * A fn that succeeds late, or fails with another error, keeps its result.  Zero or less: -ETIMEDOUT
  * and fn is not called. */
@@ -168,8 +170,8 @@ BK_API int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit);
  * When it strikes, after limit or at the deadline, the task is cancelled until the scope is closed.
  * A limit of zero or less strikes at the next suspension; bk_forever() never does.  Scopes nest:
  * close them in reverse order, in the task that opened them.  When several have struck, the
- * outermost says -ETIMEDOUT. Errors: -ENOMEM; -EINVAL when *out is not NULL (that scope is open
- * already). */
+ * outermost says -ETIMEDOUT.  Opening and closing does not suspend.  Errors: -ENOMEM; -EINVAL when
+ * *out is not NULL (that scope is open already). */
 typedef struct bk_timeout bk_timeout;
 BK_API int bk_timeout_open(bk_timeout **out, bk_duration limit);
 BK_API int bk_timeout_open_at(bk_timeout **out, bk_time deadline);

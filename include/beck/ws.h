@@ -153,6 +153,7 @@ BK_API int bk_ws_flush(bk_ws *ws);
  * still sends, or just bk_ws_close.
  * code: 1000 for a normal end, 1001 going away, 3000 to 4999 for the application's own, ...; 1005
  * sends none.  reason: UTF-8, 123 bytes at most; NULL for none.
+ * Suspends as bk_ws_send.
  * Returns 0; -EINVAL for another code or reason; -BK_ECLOSED when a close was sent already;
  * -ECANCELED; or the connection's error. */
 BK_API int bk_ws_send_close(bk_ws *ws, int code, const char *reason);
@@ -165,7 +166,7 @@ BK_API const char *bk_ws_close_reason(const bk_ws *ws);
 /* Ends the connection and sets *ws to NULL.  NULL is fine.
  * r: how the caller's work with it went.  r >= 0: completes the close handshake, deaf to cancels,
  * within close_timeout: sends code 1000 unless a close was sent, and drops what the peer still
- * sends.
+ * sends, for which it suspends.
  * r < 0: drops the connection at once, telling the peer 1001 for -ECANCELED and 1011 otherwise if
  * the kernel takes it without waiting.
  * Returns r; or, for r >= 0, why the peer did not confirm a close that it had not asked for itself
