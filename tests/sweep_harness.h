@@ -44,8 +44,8 @@ struct sweep_scenario {
     /* After all tasks have ended: says what was lost by sweep_lost.  May suspend and consume.
      * result: the subject's. */
     void (*check)(void *ctx, int result);
-    int want;           /* the subject's result when nothing strikes */
-    bool survives;      /* the subject takes cancels back: its result is `want` all the same */
+    int want;             /* the subject's result when nothing strikes */
+    bool survives;        /* the subject takes cancels back: its result is `want` all the same */
     bool blame_elsewhere; /* out of memory, the subject may be told of it by another error */
 };
 
@@ -151,9 +151,8 @@ static inline void sweep_do_strike(struct sweep_run *run)
 static inline bool sweep_moved(struct sweep_run *run)
 {
     const bk_task *t = run->subject;
-    bool moved = run->others_ran || run->seen.state != t->state ||
-                 run->seen.kind != t->wait_kind || run->seen.object != t->wait_object ||
-                 run->seen.sp != t->run.sp;
+    bool moved = run->others_ran || run->seen.state != t->state || run->seen.kind != t->wait_kind ||
+                 run->seen.object != t->wait_object || run->seen.sp != t->run.sp;
     run->seen.state = t->state;
     run->seen.kind = t->wait_kind;
     run->seen.object = t->wait_object;
@@ -193,11 +192,9 @@ static inline int sweep_striker(void *ctx)
 {
     struct sweep_run *run = ctx;
     int r = 0;
-    while (r == 0 && !run->subject)
-        r = bk_yield();
     while (r == 0 && !run->over) {
         bool possible = run->scope || !sweep_has_scope(run->strike);
-        possible = possible && !bk_task_done(run->subject);
+        possible = possible && run->subject && !bk_task_done(run->subject);
         if (!run->struck && possible && sweep_moved(run) && ++run->looks == run->k)
             sweep_do_strike(run);
         r = sweep_let_run(run);
@@ -307,10 +304,9 @@ static inline int sweep_once(struct sweep_run *run)
     run->result = -EINPROGRESS;
     run->ctx = calloc(1, run->scenario->state_size + 1);
     alarm(SWEEP_SECONDS);
-    int r = bk_run(sweep_main, run,
-                   &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL,
-                                 .max_threads = 1,
-                                 .on_error = sweep_report});
+    int r = bk_run(
+        sweep_main, run,
+        &(bk_run_opts){.clock = BK_CLOCK_VIRTUAL, .max_threads = 1, .on_error = sweep_report});
     alarm(0);
     free(run->ctx);
     long leaked = alloc_sweep_end();
@@ -411,6 +407,16 @@ static inline void sweep_judge_allocation(const struct sweep_run *run, int r)
         sweep_lost("the run ends with %d, the subject with %d", r, run->result);
 }
 
+/* hit: something was made to fail, and may be told of unless it recovers. */
+static inline void sweep_judge_fault(const struct sweep_run *run, int r, bool hit, bool recovers)
+{
+    bool success = r == 0 && run->result == run->scenario->want;
+    bool told = hit && !recovers && (r < 0 || run->result < 0);
+    if (!success && (!told || r == -EDEADLK))
+        sweep_lost("the run ends with %d (%s), the subject with %d", r, bk_strerror(r),
+                   run->result);
+}
+
 /* True when every scenario stands the failure of each of its allocations. */
 static inline bool sweep_allocations(const struct sweep_scenario *scenarios, size_t n)
 {
@@ -420,8 +426,8 @@ static inline bool sweep_allocations(const struct sweep_scenario *scenarios, siz
         bool hit = sweep_wanted(&scenarios[i]);
         for (long nth = 1; hit && !sweep_failed_run; nth++) {
             struct sweep_run run = {.scenario = &scenarios[i]};
-            snprintf(sweep_label, sizeof sweep_label, "%s: allocation %ld fails",
-                     scenarios[i].name, nth);
+            snprintf(sweep_label, sizeof sweep_label, "%s: allocation %ld fails", scenarios[i].name,
+                     nth);
             alloc_sweep_fail_nth(nth);
             sweep_judge_allocation(&run, sweep_once(&run));
             hit = atomic_load(&alloc_sweep_failed) != 0;
@@ -432,36 +438,5 @@ static inline bool sweep_allocations(const struct sweep_scenario *scenarios, siz
     }
     return ok;
 }
-
-/* The tests of a table of scenarios. */
-#define SWEEP_TESTS(table)                                                                         \
-    static const size_t n_scenarios = sizeof(table) / sizeof *(table);                             \
-    static void struck_by_a_cancel_at_every_step(void)                                             \
-    {                                                                                              \
-        CHECK(sweep_strikes(table, n_scenarios, SWEEP_CANCEL));                                    \
-    }                                                                                              \
-    static void struck_by_a_timeout_at_every_step(void)                                            \
-    {                                                                                              \
-        CHECK(sweep_strikes(table, n_scenarios, SWEEP_TIMEOUT));                                   \
-    }                                                                                              \
-    static void struck_by_both_at_every_step(void)                                                 \
-    {                                                                                              \
-        CHECK(sweep_strikes(table, n_scenarios, SWEEP_BOTH));                                      \
-    }                                                                                              \
-    static void swallowing_a_cancel_at_every_step(void)                                            \
-    {                                                                                              \
-        CHECK(sweep_strikes(table, n_scenarios, SWEEP_SWALLOW));                                   \
-    }                                                                                              \
-    static void every_allocation_may_fail(void)                                                    \
-    {                                                                                              \
-        CHECK(sweep_allocations(table, n_scenarios));                                              \
-    }
-
-#define SWEEP_TEST_LIST                                                                            \
-    TEST(struck_by_a_cancel_at_every_step), TEST(struck_by_a_timeout_at_every_step),               \
-        TEST(struck_by_both_at_every_step), TEST(swallowing_a_cancel_at_every_step),               \
-        TEST(every_allocation_may_fail)
-
-#define SWEEP_MAIN(table) SWEEP_TESTS(table) CHECK_MAIN(SWEEP_TEST_LIST)
 
 #endif

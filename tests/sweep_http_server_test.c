@@ -6,7 +6,7 @@
 #include <beck/sse.h>
 
 #include "proto/http_serve.h"
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 enum { LARGE = 150000 };
 
@@ -406,4 +406,4 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "http server", SITE(serve_three), .helpers = {ask_at_once, ask_slowly, ask_at_once}},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -3,7 +3,7 @@
  * sent, and its connection is used again or gone. */
 #include <beck/event_source.h>
 
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 #define BODY "abcdefghijklmnopqrstuvwxyz"
 
@@ -209,4 +209,4 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "event source", WEB(follow_events)},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -2,7 +2,7 @@
  * Sweeps over connections: listen, connect, accept, serve.  Whoever has connected is accepted, and
  * no descriptor stays behind. */
 #include "net/resolver_fixture.h"
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 enum { CLIENTS = 3 };
 
@@ -385,4 +385,4 @@ static const struct sweep_scenario scenarios[] = {
      .helpers = {ask_first, ask_second}, .check = both_are_served},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 /* ---- Descriptors ---- */
 
@@ -477,17 +477,4 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "loops", TEAM, .subject = run_loops, .check = no_loop_is_left},
 };
 
-SWEEP_CALLS_TESTS(scenarios)
-
-static const struct sweep_call_fault os_faults[] = {
-    {SHIM_OPEN, EMFILE, false}, {SHIM_OPEN, ENFILE, false}, {SHIM_FILE, EIO, false},
-    {SHIM_FILE, ENOSPC, false}, {SHIM_FILE, EINTR, true},   {SHIM_FILE, SHIM_SHORT, true},
-    {SHIM_CLONE, EAGAIN, false}, {SHIM_CLONE, ENOMEM, false},
-};
-
-static void every_call_on_files_and_processes_may_fail(void)
-{
-    CHECK(sweep_faults(scenarios, n_scenarios, os_faults, sizeof os_faults / sizeof *os_faults));
-}
-
-CHECK_MAIN(SWEEP_CALLS_TEST_LIST, TEST(every_call_on_files_and_processes_may_fail))
+SWEEP_MAIN(scenarios)

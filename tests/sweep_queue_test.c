@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over queues and channels within one loop: what was put is got or left, always. */
-#include "tests/sweep_harness.h"
+#include "tests/sweep.h"
 
 /* ---- Queues: items put = got + left ---- */
 

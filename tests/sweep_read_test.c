@@ -2,7 +2,7 @@
  * Sweeps over the read calls of a stream: every byte written is got once, or still there. */
 #include <sys/socket.h>
 
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 /* What is sent: records of 16 bytes, numbered; a long line may stand before them. */
 enum { RECORD = 16, RECORDS = 700, TOTAL = RECORD * RECORDS, LONG = 160 };
@@ -300,4 +300,4 @@ static const struct sweep_scenario scenarios[] = {
      .check = the_other_lines_follow},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over selects: whatever strikes, one case happens or none, and no item is lost. */
-#include "tests/sweep_harness.h"
+#include "tests/sweep.h"
 
 enum { ITEMS = 6 };
 

@@ -2,7 +2,7 @@
  * Sweeps over servers in the background: opened, served, stopped, waited for, shut down.  Every
  * client gets its answers or an end, and nothing of a server stays behind. */
 #include "net/resolver_fixture.h"
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 struct house {
     bk_server *server;
@@ -156,4 +156,4 @@ static const struct sweep_scenario scenarios[] = {
      .helpers = {ask_on}},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over waiting for tasks that exist already: wait, gather_tasks, as_completed, wait_for;
  * and a race. */
+#include "tests/sweep.h"
 #include "tests/sweep_crowd.h"
 
 /* ---- wait ---- */

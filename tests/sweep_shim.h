@@ -19,8 +19,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -51,18 +51,19 @@ static const char *const shim_call_names[SHIM_CALLS] = {
 
 struct shim_rule {
     enum shim_call call;
-    int what;          /* an errno, or SHIM_SHORT */
-    unsigned percent;  /* of the calls; 0: by number */
-    long first, last;  /* which calls, counted from 1 */
+    int what;         /* an errno, or SHIM_SHORT */
+    unsigned percent; /* of the calls; 0: by number */
+    long first, last; /* which calls, counted from 1 */
 };
 
 #define SHIM_RULES 8
 static struct {
     struct shim_rule rules[SHIM_RULES];
     atomic_int n_rules;
-    atomic_bool asleep; /* rules do not apply */
+    atomic_bool asleep;              /* rules do not apply */
     atomic_long n_calls[SHIM_RULES]; /* those that a rule is about */
     atomic_long n_hits;
+    atomic_uint seen; /* which calls there were while rules applied, since it was cleared */
     _Atomic uint64_t random;
 } shim;
 
@@ -108,6 +109,8 @@ static inline bool shim_hits(int i)
 /* The errno to fail with; 0: go on, perhaps with less of *len. */
 static inline int shim_decide(enum shim_call call, int fd, size_t *len)
 {
+    if (!atomic_load(&shim.asleep))
+        atomic_fetch_or(&shim.seen, 1u << call);
     for (int i = 0; !atomic_load(&shim.asleep) && i < atomic_load(&shim.n_rules); i++) {
         int what = shim.rules[i].what;
         if (shim.rules[i].call != call || (fd >= 0 && fd <= 2) || !shim_hits(i))

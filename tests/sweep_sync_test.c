@@ -2,7 +2,7 @@
  * Sweeps over locks, semaphores, conditions, barriers, events and futures: what was handed over is
  * with somebody, always. */
 #include "rt/sync.h"
-#include "tests/sweep_harness.h"
+#include "tests/sweep.h"
 
 /* ---- Locks, semaphores, conditions ---- */
 

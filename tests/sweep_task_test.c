@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over tasks: sleeping, waiting for a task, gather, groups, timeouts, shields. */
+#include "tests/sweep.h"
 #include "tests/sweep_crowd.h"
 
 /* ---- Sleep ---- */

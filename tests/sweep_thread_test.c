@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-#include "tests/sweep_harness.h"
+#include "tests/sweep.h"
 
 /* ---- Blocking calls: the pool has one thread ---- */
 

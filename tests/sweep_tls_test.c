@@ -2,7 +2,7 @@
  * Sweeps over TLS: whatever strikes in a handshake, a read, a write or a goodbye, no byte is lost
  * or changed, and nothing is left. */
 #include "net/tls_fixture.h"
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 enum { TOTAL = 20000 };
 
@@ -335,4 +335,4 @@ static const struct sweep_scenario scenarios[] = {
      .blame_elsewhere = true},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

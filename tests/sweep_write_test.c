@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 enum { WRITE_BUFFER = 4096, TOTAL = 150000 };
 
@@ -48,7 +48,7 @@ static int open_file(void *ctx)
 {
     struct writing *w = ctx;
     w->file = memfd_create("sweep", MFD_CLOEXEC);
-    if (w->file < 0 || write(w->file, all_bytes(), TOTAL) != TOTAL)
+    if (w->file < 0 || syscall(SYS_write, w->file, all_bytes(), TOTAL) != TOTAL)
         return -errno;
     return open_writing(w);
 }
@@ -306,4 +306,4 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "write and uncancel", WRITING(write_and_go_on), .survives = true},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -3,7 +3,7 @@
  * arrives or the connection says that it is broken. */
 #include <sys/socket.h>
 
-#include "tests/sweep_calls.h"
+#include "tests/sweep.h"
 
 enum { MESSAGES = 14, LONGEST = 70000 };
 
@@ -406,4 +406,4 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "ws close", TALK(send_and_close, receive_there), .check = all_has_arrived, .want = 3},
 };
 
-SWEEP_CALLS_MAIN(scenarios)
+SWEEP_MAIN(scenarios)

@@ -90,6 +90,17 @@ static void last_send_done(struct bk_stream *s)
     bki_stream_free(s);
 }
 
+/* Nobody is being told that the background failed, and a peer that waits for what was lost may wait
+ * for ever: whoever reads hears of it.  That the peer has gone a reader sees by itself, behind what
+ * has come. */
+static void tell_reader(struct bk_stream *s)
+{
+    if (s->read_error || s->write_error == -EPIPE || s->write_error == -ECONNRESET)
+        return;
+    s->read_error = s->write_error;
+    bki_stream_interrupt(s);
+}
+
 /* Outside any task. */
 static void send_done(struct bki_op *op)
 {
@@ -107,6 +118,8 @@ static void send_done(struct bki_op *op)
         bki_stream_fail_write(s, (int)op->result);
     else
         bki_out_send(s);
+    if (__builtin_expect(s->write_error, 0))
+        tell_reader(s);
     wake_writers(s);
     if (__builtin_expect(s->hung_up, 0))
         bki_stream_end_hung_up(s);

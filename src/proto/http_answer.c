@@ -111,7 +111,8 @@ static void flush_called(struct bki_call *call)
 {
     struct bk_http_req *req = bki_container(call, struct bk_http_req, flush_call);
     req->flush_queued = false;
-    bki_http_push(req);
+    if (bki_http_push(req) < 0 && req->waiting)
+        bki_stream_interrupt(req->stream);
 }
 
 /* After r == 0: what is pending goes out when the task gives way. */

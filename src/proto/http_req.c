@@ -325,10 +325,11 @@ int bki_http_wait_left(struct bk_http_req *req)
     int r = bki_check_cancel();
     req->waiting = true;
     /* What it sends meanwhile is its next request. */
-    while (r >= 0 && !req->server->draining && bki_stream_buffered(s) < s->read_limit) {
+    while (r >= 0 && !req->server->draining && !req->broken &&
+           bki_stream_buffered(s) < s->read_limit) {
         struct bki_cancel_told told = bki_cancel_told_save();
         r = bk_stream_peek(s, bki_stream_buffered(s) + 1, &in);
-        if (r == -ECANCELED && req->server->draining) {
+        if (r == -ECANCELED && (req->server->draining || req->broken)) {
             bki_cancel_told_restore(told);
             r = bki_check_cancel();
         }
