@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * TLS against OpenSSL used directly, which can do what beck never does: update keys, send records
  * of single octets, talk on after its goodbye, renegotiate, offer what is old and weak. */
+#include "net/tls.h"
 #include "tests/tls_peer_fixture.h"
 
 /* ---- Keys that change, records of single octets ---- */
@@ -155,6 +156,109 @@ LOOP_TEST(C152_a_write_between_the_halves_of_a_ticket)
     CHECK_MEM(buf, 5, "hello", 5);
     stop_pump(&reader);
     close_peer(&p);
+}
+
+static int n_key_updates;
+
+static void on_peer_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl,
+                            void *arg)
+{
+    (void)version;
+    (void)ssl;
+    (void)arg;
+    n_key_updates += !sent && type == SSL3_RT_HANDSHAKE && len > 0 &&
+                     *(const unsigned char *)data == SSL3_MT_KEY_UPDATE;
+}
+
+static void check_key_updates(bool peer_is_server, int version, int want)
+{
+    struct peer p;
+    char byte;
+    bk_tls_opts client = {.ca_file = tls_file("ca"), .max_version = version};
+    bk_tls_opts server = {.cert_file = tls_file("server"), .max_version = version};
+    CHECK_EQ(open_peer(&p, peer_is_server, peer_is_server ? "server" : NULL,
+                       peer_is_server ? &client : &server),
+             0);
+    SSL_CTX_set_msg_callback(p.ctx, on_peer_message);
+    start_peer(&p, peer_is_server);
+    CHECK_EQ(meet(&p, NULL), 0);
+    n_key_updates = 0;
+    bki_tls_key_records = 10;
+    for (char i = 0; i < 35; i++) {
+        CHECK_EQ(bk_stream_write(p.s, &i, 1), 0);
+        CHECK_EQ(peer_read(&p, &byte, 1), 1);
+        CHECK_EQ(byte, i);
+    }
+    bki_tls_key_records = UINT64_C(1) << 23;
+    CHECK_EQ(n_key_updates, want);
+    close_peer(&p);
+}
+
+LOOP_TEST(C152_keys_are_updated_before_they_are_worn_out)
+{
+    for (int role = 0; role < 2; role++) {
+        check_key_updates(role, BK_TLS_1_3, 3);
+        check_key_updates(role, BK_TLS_1_2, 0);
+    }
+}
+
+/* ---- What servers may ask later ---- */
+
+/* Clients do not offer it, so that servers cannot ask (RFC 8446 4.2.6). */
+LOOP_TEST(C152_nobody_is_asked_for_a_certificate_after_the_handshake)
+{
+    struct peer p;
+    bk_tls_opts client = {.ca_file = tls_file("ca"), .cert_file = tls_file("client")};
+    CHECK_EQ(open_peer(&p, true, "server", &client), 0);
+    SSL_CTX_load_verify_file(p.ctx, tls_file("ca"));
+    SSL_CTX_set_verify(p.ctx, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, NULL);
+    start_peer(&p, true);
+    CHECK_EQ(meet(&p, NULL), 0);
+    ERR_clear_error();
+    CHECK_EQ(SSL_verify_client_post_handshake(p.ssl), 0);
+    CHECK_STR(ERR_reason_error_string(ERR_get_error()), "extension not received");
+    close_peer(&p);
+}
+
+/* ---- Records that are none ---- */
+
+static void check_record(const char *record, size_t len, bool shaken)
+{
+    struct peer p;
+    char buf[64];
+    if (shaken)
+        CHECK_EQ(open_met(&p, true), 0);
+    else
+        CHECK_EQ(open_peer(&p, true, "server", &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
+    CHECK_EQ(bk_stream_write(p.wire, record, len), 0);
+    int r = shaken ? (int)bk_stream_read(p.s, buf, sizeof buf) : beck_handshake(&p);
+    if (r != -BK_EPROTO && r != -BK_EREFUSED)
+        fprintf(stderr, "%02x %zu, %d: %s\n", (unsigned char)record[0], len, shaken, bk_errmsg());
+    CHECK(r == -BK_EPROTO || r == -BK_EREFUSED);
+    CHECK_EQ(bk_stream_write(p.s, "x", 1), r);
+    close_peer(&p);
+}
+
+LOOP_TEST(C152_records_that_are_none_end_the_connection)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } records[] = {
+        {"\x17\x03\x03\xff\xff", 5},             /* longer than any */
+        {"\x17\x03\x03\x41\x01xxxxxxxxxxx", 16}, /* by one byte */
+        {"\x17\x03\x03\0\0", 5},                 /* empty, so it has no tag */
+        {"\x99\x03\x03\0\1x", 6},                /* of no known kind */
+        {"\x17\x09\x09\0\1x", 6},                /* of another protocol */
+        {"\x16\x03\x03\0\x04\x63\0\0\0", 9},     /* a message that is none, in plain */
+        {"\x15\x03\x03\0\x02\x02\x28", 7},       /* an alert in plain */
+        {"GET / HTTP/1.1\r\n\r\n", 18},
+    };
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++) {
+        check_record(records[i].bytes, records[i].len, true);
+        if (i != 1) /* of which the rest would be waited for */
+            check_record(records[i].bytes, records[i].len, false);
+    }
 }
 
 /* ---- After the goodbye ---- */
@@ -318,6 +422,9 @@ CHECK_MAIN(TEST(C152_records_of_one_octet_during_a_large_write),
            TEST(C152_KeyUpdate_during_a_large_write),
            TEST(C152_a_flood_of_KeyUpdates_takes_no_memory),
            TEST(C152_a_write_between_the_halves_of_a_ticket),
+           TEST(C152_keys_are_updated_before_they_are_worn_out),
+           TEST(C152_nobody_is_asked_for_a_certificate_after_the_handshake),
+           TEST(C152_records_that_are_none_end_the_connection),
            TEST(C151_data_after_the_peer_s_goodbye_is_refused), TEST(C150_close_notify_is_sent),
            TEST(C152_differs_there_is_no_renegotiation), TEST(versions_before_1_2_are_refused),
            TEST(weak_ciphers_are_refused), TEST(good_ones_are_not), TEST(weak_keys_are_refused))

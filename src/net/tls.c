@@ -9,6 +9,8 @@
 #define ALPN_NAME_MAX 255
 #define SESSIONS_EACH 4 /* with the same server */
 
+uint64_t bki_tls_key_records = UINT64_C(1) << 23;
+
 /* ---- Options ---- */
 
 int bki_tls_alpn_encode(struct bki_tls_alpn *out, const char *const *names)

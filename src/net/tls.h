@@ -107,8 +107,9 @@ struct bki_tls_conn {
     int raw_error;           /* what went wrong below the engine in the call under way */
     int failure;             /* what ended reading for good, and its text */
     char *failure_text;
-    char *cert_fault; /* what is wrong with the peer's certificate */
-    bk_tls_info info; /* filled when asked for; its texts are one block */
+    char *cert_fault;   /* what is wrong with the peer's certificate */
+    uint64_t n_records; /* written */
+    bk_tls_info info;   /* filled when asked for; its texts are one block */
     char *info_texts;
 };
 
@@ -143,6 +144,9 @@ void bki_tls_stop(struct bki_tls_conn *c);
  * BKI_TLS_RECORD bytes, all of them: 0.  goodbye: 0. */
 #define BKI_TLS_RECORD ((size_t)16384)
 #define BKI_TLS_OVERHEAD ((size_t)64) /* that a record adds to its bytes, at most */
+/* After so many records keys are updated (RFC 8446 5.5: before 2^24.5); tests have less patience.
+ */
+extern uint64_t bki_tls_key_records;
 int bki_tls_handshake(struct bki_tls_conn *c);
 ssize_t bki_tls_read(struct bki_tls_conn *c, void *buf, size_t len);
 int bki_tls_write(struct bki_tls_conn *c, const void *data, size_t len);

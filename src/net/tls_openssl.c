@@ -279,12 +279,7 @@ static int judge(struct bki_tls_conn *c, int r)
         return 0;
     if (c->raw_error == -ESHUTDOWN)
         return -ESHUTDOWN; /* hung up by this side, which may still say goodbye */
-    if (c->raw_error)
-        r = c->raw_error;
-    else if (c->raw_ended)
-        r = cut_short(c);
-    else
-        r = protocol_failed(c);
+    r = c->raw_error ? c->raw_error : c->raw_ended ? cut_short(c) : protocol_failed(c);
     c->failure = r;
     c->failure_text = bki_strdup(bk_errmsg());
     return r;
@@ -340,6 +335,10 @@ int bki_tls_write(struct bki_tls_conn *c, const void *data, size_t len)
 {
     size_t n = 0;
     int r = begin(c);
+    if (r == 0 && ++c->n_records % bki_tls_key_records == 0) {
+        SSL_key_update(c->ssl, SSL_KEY_UPDATE_NOT_REQUESTED); /* TLS 1.2 has none, and needs none */
+        ERR_clear_error();
+    }
     if (r < 0 || SSL_write_ex(c->ssl, data, len, &n))
         return r;
     r = judge(c, 0);

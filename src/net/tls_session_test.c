@@ -48,6 +48,31 @@ LOOP_TEST(no_session_is_resumed_where_that_is_not_wanted)
     }
 }
 
+/* Nor with other options, which may check more. */
+LOOP_TEST(a_session_is_for_one_name)
+{
+    for (enum bk_tls_version v = BK_TLS_1_2; v <= BK_TLS_1_3; v++) {
+        struct pair p;
+        bool resumed;
+        bk_tls_opts client = {.ca_file = tls_file("ca"), .max_version = v};
+        CHECK_EQ(open_pair(&p, &client, &(bk_tls_opts){.cert_file = tls_file("server")}), 0);
+        static const char *const names[] = {"a.example.org", "b.example.org", "127.0.0.1",
+                                            "localhost"};
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            p.name = names[i];
+            CHECK_EQ(connect_again(&p, &resumed), 0);
+            CHECK(!resumed);
+            CHECK_EQ(connect_again(&p, &resumed), 0);
+            CHECK(resumed);
+        }
+        bk_tls_free(&p.client_tls);
+        CHECK_EQ(bk_tls_client_new(&p.client_tls, &client), 0);
+        CHECK_EQ(connect_again(&p, &resumed), 0);
+        CHECK(!resumed);
+        close_pair(&p);
+    }
+}
+
 LOOP_TEST(a_session_survives_connections_that_end_in_any_way)
 {
     for (enum bk_tls_version v = BK_TLS_1_2; v <= BK_TLS_1_3; v++) {
@@ -119,6 +144,6 @@ static void one_server_does_not_take_the_whole_table(void)
 }
 
 CHECK_MAIN(TEST(C150_the_second_connection_resumes_the_first_one_s_session),
-           TEST(no_session_is_resumed_where_that_is_not_wanted),
+           TEST(no_session_is_resumed_where_that_is_not_wanted), TEST(a_session_is_for_one_name),
            TEST(a_session_survives_connections_that_end_in_any_way),
            TEST(the_oldest_sessions_make_room), TEST(one_server_does_not_take_the_whole_table))

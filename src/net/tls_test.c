@@ -96,8 +96,7 @@ LOOP_TEST(C150_the_certificate_must_be_valid_and_of_somebody_trusted)
     check_trust("future", "localhost", -BK_ECERT, "certificate is not yet valid");
     check_trust("self", "localhost", -BK_ECERT, "self-signed certificate");
     check_trust("untrusted", "localhost", -BK_ECERT, "unable to get local issuer certificate");
-    check_trust("of-old-ca", "localhost", -BK_ECERT,
-                "(of the issuer CN=Old CA)");
+    check_trust("of-old-ca", "localhost", -BK_ECERT, "(of the issuer CN=Old CA)");
     check_trust("client", "localhost", -BK_ECERT, "unsuitable certificate purpose");
     check_trust("rsa", "localhost", 0, "");
 }
@@ -329,6 +328,22 @@ LOOP_TEST(a_server_shows_the_certificate_that_is_asked_for)
     CHECK_EQ(bk_stream_tls_info(p.client, &info), 0);
     CHECK_STR(info.peer_subject, "CN=not looked at");
     close_pair(&p);
+}
+
+/* RFC 6066 3: addresses are not sent, nor is the root's dot. */
+LOOP_TEST(servers_are_told_names_only)
+{
+    static const char *const asked[] = {"localhost.", "127.0.0.1", "::1"};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        struct pair p;
+        bk_tls_info info;
+        CHECK_EQ(open_pair(&p, CLIENT, SERVER), 0);
+        p.name = asked[i];
+        CHECK_EQ(shake(&p), 0);
+        CHECK_EQ(bk_stream_tls_info(p.server, &info), 0);
+        CHECK_STR(info.server_name, i == 0 ? "localhost" : "");
+        close_pair(&p);
+    }
 }
 
 /* ---- Files read again ---- */
@@ -589,7 +604,7 @@ CHECK_MAIN(TEST(C150_ST6_start_tls_makes_a_plain_stream_a_protected_one),
            TEST(versions_are_those_both_have), TEST(protocols_are_agreed_on),
            TEST(protocols_may_come_with_the_context),
            TEST(a_server_shows_the_certificate_that_is_asked_for),
-           TEST(a_reload_is_for_new_connections), TEST(a_handshake_needs_little_stack),
-           TEST(whom_to_trust_may_be_in_a_folder), TEST(loops_in_several_threads_share_a_context),
-           TEST(options_that_contradict_each_other), TEST(files_that_cannot_be_used),
-           TEST(a_key_s_password_is_needed_and_never_told))
+           TEST(servers_are_told_names_only), TEST(a_reload_is_for_new_connections),
+           TEST(a_handshake_needs_little_stack), TEST(whom_to_trust_may_be_in_a_folder),
+           TEST(loops_in_several_threads_share_a_context), TEST(options_that_contradict_each_other),
+           TEST(files_that_cannot_be_used), TEST(a_key_s_password_is_needed_and_never_told))
