@@ -137,8 +137,9 @@ BK_API int bk_call_soon(bk_handle **out, bk_fn *fn, void *ctx);
 
 /* The same once a time (delay, or the moment `when`) has passed on the loop's clock, never early;
  * zero or less: after what is ready now.  Calls for the same instant run in the order they were
- * made.  Those whose time has not come when the loop closes are dropped. Errors: as bk_call_soon,
- * and -EINVAL for bk_forever().  asyncio: loop.call_later, call_at. */
+ * made, and before tasks that wake in that instant.  Those whose time has not come when the loop
+ * closes are dropped. Errors: as bk_call_soon, and -EINVAL for bk_forever().  asyncio:
+ * loop.call_later, call_at. */
 BK_API int bk_call_later(bk_handle **out, bk_duration delay, bk_fn *fn, void *ctx);
 BK_API int bk_call_at(bk_handle **out, bk_time when, bk_fn *fn, void *ctx);
 

@@ -77,7 +77,13 @@ static void make_ready(struct bk_handle *h)
 
 static void due(struct bki_timer *timer)
 {
-    make_ready(bki_container(timer, struct bk_handle, timer));
+    struct bk_handle *h = bki_container(timer, struct bk_handle, timer);
+    if (h->loop->calls_at_once) {
+        h->state = READY;
+        run(&h->call);
+    } else {
+        make_ready(h);
+    }
 }
 
 static void arrive(struct bki_post *post, struct bk_loop *loop)

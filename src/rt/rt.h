@@ -168,6 +168,7 @@ struct bk_loop {
     bool stopped;       /* the present run is to end */
     bool shutting_down; /* tasks are cancelled before their first step */
     bool closing;       /* nothing can be started any more */
+    bool calls_at_once; /* timers fire while nothing is ready: their calls need not stand in line */
     int64_t now_ns;     /* the clock at the start of this turn; bki_clock_ns for the exact time */
     struct bk_task scheduler;  /* stands for the thread that called bk_run */
     const void *scheduler_low; /* its stack, for sanitizers */
