@@ -13,11 +13,13 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
+import tempfile
 import threading
 import zlib
 
-from ws_programs import BUILD, Checks
+from ws_programs import BUILD, Checks, make_certificate
 
 checks = Checks()
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -29,10 +31,11 @@ GONE = b"HTTP/1.1 204 No Content\r\n\r\n"
 class Server:
     """Answers what it is told to: .url, .asked (the heads of the requests)."""
 
-    def __init__(self, answers):
-        self.answers, self.asked = answers, []
+    def __init__(self, answers, tls=None):
+        self.answers, self.tls, self.asked = answers, tls, []
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.socket.getsockname()[1]}"
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self):
@@ -42,10 +45,12 @@ class Server:
             except OSError:
                 return
             try:
+                if self.tls:
+                    client = self.tls.wrap_socket(client, server_side=True)
                 self.answer(client)
             except OSError:
                 pass
-            client.close()
+            client.close()  # without a goodbye, too
 
     def answer(self, client):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -79,10 +84,10 @@ def bytewise(data):
         yield pause
 
 
-def tail(answers, path="/events"):
+def tail(answers, path="/events", options=(), tls=None):
     """(exit status, events, what it said, requests)"""
-    server = Server(answers)
-    command = [f"{BUILD}/examples/sse_tail", server.url + path]
+    server = Server(answers, tls)
+    command = [f"{BUILD}/examples/sse_tail", *options, server.url + path]
     try:
         done = subprocess.run(command, capture_output=True, timeout=100)
     except subprocess.TimeoutExpired as late:
@@ -293,6 +298,29 @@ def check_case(name):
     checks.check(name, ok, f"exit {code}: {str(got)[:900]} {said} {asked[-1]}")
 
 
+def check_tls():
+    with tempfile.TemporaryDirectory() as folder:
+        cert, key = make_certificate(folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        trust = ["--cacert", cert]
+        plain = Server([STREAM + DONE])
+        for name, options, answers, want in (
+                ("TLS", trust, [STREAM + b"data: a\n\ndata: cut", STREAM + DONE],
+                 (0, [event("a"), *END], "")),
+                ("a certificate that is not trusted", [], [STREAM + DONE], (1, [], "certificate")),
+                ("from https: to http:", trust, [to(302, plain.url)],
+                 (1, [], "redirected from https:"))):
+            code, got, said, _ = tail(answers, options=options, tls=context)
+            checks.check(name, (code, got) == want[:2] and want[2] in said,
+                         f"exit {code}: {got} {said}")
+        secure = Server([STREAM + DONE], context)
+        code, got, said, _ = tail([to(301, secure.url)], options=trust)
+        checks.check("from http: to https:", (code, got) == (0, END), f"exit {code}: {got} {said}")
+        secure.close()
+        plain.close()
+
+
 def check_clock():
     """A client goes on counting where it was; Ctrl-C ends its stream in order."""
     clock = subprocess.Popen([f"{BUILD}/examples/sse_clock"], stdout=subprocess.PIPE,
@@ -317,7 +345,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(check_stream, name) for name in STREAMS]
         jobs += [pool.submit(check_case, name) for name in CASES]
-        jobs.append(pool.submit(check_clock))
+        jobs += [pool.submit(check_tls), pool.submit(check_clock)]
         for job in jobs:
             job.result()
     checks.end()

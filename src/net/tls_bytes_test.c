@@ -372,6 +372,49 @@ LOOP_TEST(ST6_what_was_injected_in_plain_is_never_read)
     close_pair(&p);
 }
 
+LOOP_TEST(ST6_nor_by_a_client)
+{
+    struct pair p;
+    bk_span line;
+    CHECK_EQ(open_pair(&p, &(bk_tls_opts){.ca_file = tls_file("ca")},
+                       &(bk_tls_opts){.cert_file = tls_file("server")}),
+             0);
+    CHECK_EQ(bk_stream_write(p.server, "220 go ahead\n250 mallory\n", 26), 0);
+    CHECK_EQ(bk_stream_read_line(p.client, &line), 1);
+    shake_client(&p);
+    CHECK_EQ(p.client_result, -BK_EPROTO);
+    CHECK(strstr(p.client_error, "what the peer sends is not TLS"));
+    CHECK_EQ(bk_stream_read_line(p.client, &line), -BK_EPROTO);
+    close_pair(&p);
+}
+
+static int read_a_line(void *ctx)
+{
+    bk_span line;
+    return bk_stream_read_line(ctx, &line);
+}
+
+/* Its rest was to be dropped. */
+LOOP_TEST(ST6_a_plain_line_over_the_limit_ends_with_the_plain_text)
+{
+    struct pair p;
+    bk_span line;
+    char text[1024];
+    memset(text, 'x', sizeof text);
+    CHECK_EQ(open_pair_with(&p, &(bk_tls_opts){.ca_file = tls_file("ca")},
+                            &(bk_tls_opts){.cert_file = tls_file("server")}, 0,
+                            &(bk_stream_opts){.read_limit = sizeof text}),
+             0);
+    CHECK_EQ(bk_stream_write(p.client, text, sizeof text), 0);
+    CHECK_EQ(bk_stream_read_line(p.server, &line), -BK_ELIMIT);
+    CHECK_EQ(bk_wait_for(read_a_line, p.server, bk_seconds(1)), -ETIMEDOUT);
+    CHECK_EQ(shake(&p), 0);
+    CHECK_EQ(bk_stream_write(p.client, "first\nsecond\n", 13), 0);
+    CHECK_EQ(bk_stream_read_line(p.server, &line), 1);
+    CHECK_MEM(line.data, line.len, "first", 5);
+    close_pair(&p);
+}
+
 LOOP_TEST(ST6_start_tls_drains_what_was_written_before)
 {
     struct pair p;
@@ -521,7 +564,8 @@ CHECK_MAIN(TEST(every_byte_comes_one_by_one), TEST(bytes_come_in_any_portions),
            TEST(what_must_not_wait_does_not_wait_for_the_handshake),
            TEST(C150_a_cancelled_handshake_goes_on_with_the_next_read),
            TEST(ST6_a_server_keeps_what_it_has_read_ahead),
-           TEST(ST6_what_was_injected_in_plain_is_never_read),
+           TEST(ST6_what_was_injected_in_plain_is_never_read), TEST(ST6_nor_by_a_client),
+           TEST(ST6_a_plain_line_over_the_limit_ends_with_the_plain_text),
            TEST(ST6_start_tls_drains_what_was_written_before),
            TEST(ST6_nothing_goes_out_in_plain_after_a_cancelled_start),
            TEST(two_tasks_share_two_handshakes), TEST(a_stream_that_has_ended_cannot_start),

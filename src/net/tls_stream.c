@@ -396,6 +396,7 @@ int bki_tls_attach(struct bk_stream *s, struct bk_tls *tls, const bk_start_tls_o
     c->deadline = bk_time_add(bk_now(), tls->config.handshake_timeout);
     c->early = s->in;
     bki_buf_init(&s->in, s->read_limit);
+    s->skip_line = false; /* the rest of that line, too, is no protected text */
     c->below = s->filter_state;
     s->filter = &tls_filter;
     s->filter_state = c;
