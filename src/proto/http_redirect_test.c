@@ -189,7 +189,7 @@ LOOP_TEST(credentials_stay_with_their_origin)
 
 LOOP_TEST(user_information_of_the_url_stays_with_its_origin)
 {
-    char url[300];
+    char url[420];
     bk_http_call *call = NULL;
     struct script script = {.answers = {TO("302", "/x"), HELLO}};
     CHECK_EQ(script_open(&script), 0);
