@@ -72,8 +72,10 @@ typedef struct bk_http_opts {
     int max_redirects;     /* followed, then -BK_ELIMIT; default 5, negative: none is followed */
     bool redirect_to_http; /* follow also from https: to http: */
     size_t max_body;       /* for bk_http_call_body, decoded; default 16 MiB */
-    bool raw;              /* do not ask for compression, nor undo it */
-    bool expect_continue;  /* send a body only once the server wants it, or 1 s has passed */
+    /* Do not ask for compression, nor undo it; so it is too when headers have an Accept-Encoding or
+     * a Range of their own. */
+    bool raw;
+    bool expect_continue; /* send a body only once the server wants it, or 1 s has passed */
 } bk_http_opts;
 
 /* Sends a GET and receives the response's head; redirects are followed.
@@ -124,7 +126,8 @@ BK_API const char *bk_http_call_reason(const bk_http_call *call);
 /* Returns 0 when the status is 2xx; else -BK_EREFUSED, with URL and status in bk_errmsg. */
 BK_API int bk_http_call_check(const bk_http_call *call);
 
-/* Reads up to len bytes of the body, decoded: what there is, and at least one.
+/* Reads up to len bytes of the body, gzip and deflate undone: what there is, and at least one.  A
+ * body in a coding that was not asked for is given as it comes: its Content-Encoding tells.
  * Suspends until there is some.  Returns the count; 0 at the end of a whole body; -BK_EINCOMPLETE
  * (the connection ended before it), -BK_EPROTO, -BK_EFORMAT (the compression is damaged),
  * -ETIMEDOUT, -ECANCELED (nothing is lost), or the connection's error. */

@@ -109,8 +109,8 @@ static ssize_t write_head(struct bki_http_writer *w, const void *what)
     write_default(w, out, "Host", call->target.authority);
     write_default(w, out, "User-Agent", call->client->user_agent);
     write_default(w, out, "Accept", "*/*");
-    if (!call->own_coding)
-        write_default(w, out, "Accept-Encoding", "gzip, deflate");
+    if (call->ranged || !call->own_coding)
+        write_default(w, out, "Accept-Encoding", call->ranged ? "identity" : "gzip, deflate");
     write_default(w, out, "Authorization", out->authorization);
     if (out->proxy_authorization)
         bki_http_write_field(w, bk_span_str("Proxy-Authorization"),

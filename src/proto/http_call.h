@@ -45,7 +45,8 @@ struct bk_http_call {
     bool broken;     /* a write failed: the connection ends here */
     bool expect;     /* wait for "100 Continue" */
     bool answered;   /* the response's head is in */
-    bool own_coding; /* the caller chose Accept-Encoding, and decodes by itself */
+    bool own_coding; /* the body is the caller's as it comes */
+    bool ranged;     /* part of a body is asked for, which cannot be decoded alone */
     bool upgrade;    /* the caller asks for another protocol */
     bk_duration timeout, stall_timeout;
     int max_redirects;

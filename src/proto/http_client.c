@@ -52,16 +52,20 @@ static void apply_opts(struct bk_http_call *call, const bk_http_opts *opts)
     if (call->max_body > SIZE_MAX / 4)
         call->max_body = SIZE_MAX / 4;
     call->expect = opts->expect_continue;
-    call->own_coding = opts->raw || (headers && bk_http_headers_get(headers, "Accept-Encoding"));
+    call->ranged = headers && bk_http_headers_get(headers, "Range");
+    call->own_coding =
+        opts->raw || call->ranged || (headers && bk_http_headers_get(headers, "Accept-Encoding"));
     call->upgrade = headers && bk_http_headers_get(headers, "Upgrade");
 }
 
 static int new_call(struct bk_http_call **out, bk_http_client *client, const char *method,
-                    const char *url, const bk_http_opts *opts)
+                    const char *url, bool has_body, const bk_http_opts *opts)
 {
     if (strlen(method) >= BKI_HTTP_METHOD_MAX || !bki_is_token(bk_span_str(method)))
         return bk_fail(-EINVAL, "the HTTP method is not a token of fewer than %d bytes",
                        BKI_HTTP_METHOD_MAX);
+    if (has_body && strcmp(method, "TRACE") == 0) /* RFC 9110 9.3.8 */
+        return bk_fail(-EINVAL, "a TRACE request has no body");
     struct bk_http_call *call = bki_zalloc(sizeof *call);
     if (!call)
         return bk_fail(-ENOMEM, "no memory for an HTTP call");
@@ -96,7 +100,7 @@ int bk_http_call_close(bk_http_call **call, int r)
     return r;
 }
 
-/* ---- One exchange, and once more on a fresh connection ---- */
+/* ---- One exchange; once more on a fresh connection, or without an expectation ---- */
 
 /* What may be sent twice (RFC 9110 9.2.2). */
 static bool is_idempotent(const char *method)
@@ -115,6 +119,11 @@ static int exchange(struct bk_http_call *call, const struct bki_http_request *re
     if (r < 0 && stale && is_idempotent(call->method)) {
         bki_http_reset(call);
         r = bki_http_exchange(call, request, true, &stale);
+    }
+    if (r == 0 && call->expect && call->head.status == 417) { /* RFC 9110 10.1.1 */
+        bki_http_reset(call);
+        call->expect = false;
+        r = bki_http_exchange(call, request, false, &stale);
     }
     return r;
 }
@@ -233,7 +242,7 @@ int bk_http_request(bk_http_call **out, bk_http_client *client, const char *meth
     bk_timeout *limit = NULL;
     if (!opts)
         opts = &default_opts;
-    int r = new_call(&call, client, method, url, opts);
+    int r = new_call(&call, client, method, url, body.len > 0, opts);
     if (r < 0)
         return r;
     struct bki_http_request request = request_of(opts, body);
@@ -262,7 +271,7 @@ int bk_http_open(bk_http_call **out, bk_http_client *client, const char *method,
     bool stale;
     if (!opts)
         opts = &default_opts;
-    int r = new_call(&call, client, method, url, opts);
+    int r = new_call(&call, client, method, url, len != 0, opts);
     if (r < 0)
         return r;
     struct bki_http_request request = request_of(opts, bk_span_str(""));

@@ -98,6 +98,25 @@ LOOP_TEST(headers_of_the_callers)
     script_close(&script);
 }
 
+/* Part of a compressed body could not be decoded. */
+LOOP_TEST(a_range_is_asked_for_uncompressed)
+{
+    struct script script = {.answers = {"HTTP/1.1 206 Partial\r\nContent-Encoding: gzip\r\n"
+                                        "Content-Length: 4\r\n\r\n\1\2\3\4",
+                                        HELLO}};
+    bk_http_headers *headers = NULL;
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(bk_http_headers_new(&headers), 0);
+    CHECK_EQ(bk_http_headers_add(headers, "range", "bytes=5-8"), 0);
+    CHECK_EQ(get(&script, "/", &(bk_http_opts){.headers = headers}), 0);
+    CHECK_STR(body_text, "\1\2\3\4");
+    CHECK(asked(&script, "Accept-Encoding: identity\r\n"));
+    CHECK_EQ(get(&script, "/", NULL), 0);
+    CHECK(asked(&script, "Accept-Encoding: gzip, deflate\r\n"));
+    bk_http_headers_free(&headers);
+    script_close(&script);
+}
+
 LOOP_TEST(authorization)
 {
     struct script script = {.answers = {HELLO, HELLO, HELLO}};
@@ -413,9 +432,10 @@ LOOP_TEST(folds_of_a_head_and_of_trailers_are_blanks)
 }
 
 CHECK_MAIN(TEST(a_get_as_it_is_sent_and_answered), TEST(a_post_with_its_body),
-           TEST(headers_of_the_callers), TEST(authorization), TEST(bodies_end_as_the_head_says),
-           TEST(a_head_has_no_body), TEST(a_body_cut_short_is_incomplete),
-           TEST(answers_that_are_none), TEST(informational_responses_are_passed_over),
+           TEST(headers_of_the_callers), TEST(a_range_is_asked_for_uncompressed),
+           TEST(authorization), TEST(bodies_end_as_the_head_says), TEST(a_head_has_no_body),
+           TEST(a_body_cut_short_is_incomplete), TEST(answers_that_are_none),
+           TEST(informational_responses_are_passed_over),
            TEST(endless_informational_responses_are_an_error),
            TEST(check_tells_of_a_status_that_is_no_success), TEST(codings_are_undone_in_turn),
            TEST(compression_is_undone), TEST(a_body_over_its_limit),

@@ -101,6 +101,24 @@ LOOP_TEST(a_refusal_saves_the_body)
     script_close(&script);
 }
 
+/* RFC 9110 10.1.1: somebody on the way does not know expectations. */
+LOOP_TEST(a_refused_expectation_is_given_up)
+{
+    struct script script = {
+        .answers = {EARLY "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n", HELLO}};
+    bk_http_call *call = NULL;
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(bk_http_request(&call, NULL, "POST", script_url(&script, "/"), bk_span_str("body"),
+                             &(bk_http_opts){.expect_continue = true}),
+             0);
+    CHECK_EQ(bk_http_call_status(call), 200);
+    CHECK_EQ(script.n_asked, 2);
+    const char *second = strstr(script.asked + 1, "POST /");
+    CHECK(second && !strstr(second, "Expect") && strstr(second, "\r\n\r\nbody"));
+    bk_http_call_close(&call, 0);
+    script_close(&script);
+}
+
 LOOP_TEST(an_early_answer_is_found_while_the_body_goes_out)
 {
     static char body[4 << 20];
@@ -200,12 +218,15 @@ LOOP_TEST(urls_that_are_none)
     CHECK_EQ(bk_http_get(&call, NULL, "http://h:0/", NULL), -BK_EURL);
     CHECK_EQ(bk_http_get(&call, NULL, "http://h/a b", NULL), -BK_EURL);
     CHECK_EQ(bk_http_request(&call, NULL, "G T", "http://h/", bk_span_str(""), NULL), -EINVAL);
+    CHECK_EQ(bk_http_request(&call, NULL, "TRACE", "http://h/", bk_span_str("x"), NULL), -EINVAL);
+    CHECK_EQ(bk_http_open(&call, NULL, "TRACE", "http://h/", -1, NULL), -EINVAL);
     CHECK_EQ(bk_http_client_new(&client, &(bk_http_client_opts){.proxy = "socks://h"}), -BK_EURL);
     CHECK(!call && !client);
 }
 
 CHECK_MAIN(TEST(a_chunked_body), TEST(a_body_of_a_length_told_before), TEST(a_body_waits_for_100),
            TEST(a_body_waits_no_longer_than_1_s), TEST(a_refusal_saves_the_body),
+           TEST(a_refused_expectation_is_given_up),
            TEST(an_early_answer_is_found_while_the_body_goes_out),
            TEST(an_upgrade_hands_the_stream_over), TEST(a_proxy_is_asked_for_the_whole_url),
            TEST(a_tunnel_is_asked_for_before_tls), TEST(urls_that_are_none))
