@@ -142,7 +142,7 @@ LOOP_TEST(C150_names_are_compared_whole)
     check_name("DNS:www.example.org", "example.org", false);
     check_name("DNS:.example.org", "www.example.org", false);
     check_name("DNS:localhost.evil", "localhost", false);
-    check_name("URI:https://localhost,email:x@localhost,dirName:", "localhost", false);
+    check_name("URI:https://localhost,email:x@localhost", "localhost", false);
     check_name("email:localhost", "localhost", false);
     check_name("", "localhost", false);
 }
@@ -183,16 +183,23 @@ LOOP_TEST(C150_a_name_with_a_NUL_is_none)
 
 /* ---- What is wrong with the certificate itself ---- */
 
+static void check_time(struct kind kind, const char *fault, bool late)
+{
+    struct cert ca = root(), leaf = issue(&ca, kind);
+    char when[32], why[100];
+    struct tm tm;
+    ASN1_TIME_to_tm(late ? X509_get0_notAfter(leaf.x509) : X509_get0_notBefore(leaf.x509), &tm);
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%SZ", &tm);
+    snprintf(why, sizeof why, "%s %s", fault, when);
+    check_shown(&leaf, NULL, "localhost", -BK_ECERT, why);
+    drop(&leaf);
+}
+
 LOOP_TEST(C150_a_certificate_has_its_time)
 {
-    struct kind expired = {.from_hour = -72, .to_hour = -48},
-                future = {.from_hour = 48, .to_hour = 72};
-    char when[64];
-    time_t now = time(NULL) - 48 * 3600;
-    struct tm tm;
-    strftime(when, sizeof when, "certificate has expired on %Y-%m-%d %H:", gmtime_r(&now, &tm));
-    check_kind(expired, "localhost", -BK_ECERT, when);
-    check_kind(future, "localhost", -BK_ECERT, "certificate is not yet valid, but from ");
+    check_time((struct kind){.from_hour = -72, .to_hour = -48}, "certificate has expired on", true);
+    check_time((struct kind){.from_hour = 48, .to_hour = 72},
+               "certificate is not yet valid, but from", false);
 }
 
 LOOP_TEST(C150_a_certificate_is_for_servers)

@@ -24,7 +24,7 @@ struct bk_event_source {
     bool busy;
     bool ended;         /* for good: */
     int end;            /* 0, or why */
-    size_t n_failures;  /* in a row */
+    size_t n_failures;  /* in a row, the end of a stream among them */
     size_t n_connected; /* connections that brought an event stream */
     struct bki_sse sse;
     size_t at, len; /* what is read and not parsed: buf[at..len) */
@@ -162,6 +162,7 @@ static int check_response(struct bk_event_source *s)
     bki_sse_restart(&s->sse);
     s->at = s->len = 0;
     s->n_connected++;
+    s->n_failures = 0;
     return 0;
 }
 
@@ -231,7 +232,6 @@ static int fill(struct bk_event_source *s)
     ssize_t n = bk_http_call_read(s->call, s->buf, sizeof s->buf);
     if (n <= 0)
         return lost(s, (int)n);
-    s->n_failures = 0;
     s->at = 0;
     s->len = (size_t)n;
     return 0;

@@ -149,6 +149,18 @@ LOOP_TEST(failures_in_a_row_wait_longer)
     script_close(&script);
 }
 
+/* What ends in order is no failure, even if nothing came. */
+LOOP_TEST(ends_in_a_row_do_not_wait_longer)
+{
+    struct script script = {.answers = {CLOSE STREAM, RESET, CLOSE STREAM, CLOSE STREAM,
+                                        "HTTP/1.1 204 No Content\r\n\r\n"}};
+    CHECK_EQ(script_open(&script), 0);
+    bk_time before = bk_now();
+    CHECK_EQ(run(&script, &(bk_event_source_opts){.max_failures = 3}, 1), 0);
+    CHECK_EQ(bk_time_since(bk_now(), before).ns, bk_seconds(3 + 6 + 3 + 3).ns);
+    script_close(&script);
+}
+
 LOOP_TEST(a_retry_of_0_does_not_spin)
 {
     struct script script = {
@@ -227,5 +239,6 @@ CHECK_MAIN(TEST(events_until_the_server_says_204), TEST(the_server_sets_the_dela
            TEST(so_does_a_redirect_that_is_not_followed),
            TEST(parameters_of_the_type_do_not_matter), TEST(a_compressed_stream),
            TEST(an_id_without_data_counts), TEST(failures_in_a_row_wait_longer),
-           TEST(a_retry_of_0_does_not_spin), TEST(where_to_begin), TEST(an_event_over_its_limit),
+           TEST(ends_in_a_row_do_not_wait_longer), TEST(a_retry_of_0_does_not_spin),
+           TEST(where_to_begin), TEST(an_event_over_its_limit),
            TEST(silence_is_allowed_unless_it_is_limited), TEST(a_cancel_loses_nothing))
