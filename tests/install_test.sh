@@ -29,13 +29,14 @@ expect() {
     passed=$((passed + 1))
 }
 
-read -ra shared < <(pkg-config --cflags --libs beck)
-cc -Wall -Werror -o shared consumer/consumer.c "${shared[@]}"
-expect ./shared yes
-
-read -ra static < <(pkg-config --static --cflags --libs beck)
-cc -Wall -Werror -o static consumer/consumer.c "${static[@]/#-lbeck/-l:libbeck.a}"
-expect ./static no
+# The two lines of the README: with the shared library, and with the static one.
+cp consumer/consumer.c app.c
+mapfile -t lines < <(sed -n 's/^    \(cc app\.c .*\)/\1 -Wall -Werror/p' "$BECK_SOURCE/README.md")
+[ "${#lines[@]}" = 2 ] || { echo "the README has ${#lines[@]} lines that build a program"; exit 1; }
+eval "${lines[0]}"
+expect ./a.out yes
+eval "${lines[1]}"
+expect ./a.out no
 
 cmake -S consumer -B cmake-build -DCMAKE_PREFIX_PATH="$prefix" >cmake.log &&
     cmake --build cmake-build >>cmake.log 2>&1 || { cat cmake.log; exit 1; }

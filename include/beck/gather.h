@@ -56,8 +56,19 @@ enum bk_wait_until { BK_ALL_COMPLETED, BK_FIRST_COMPLETED, BK_FIRST_ERROR };
 
 /* Suspends until tasks have ended, without cancelling or failing with them: until all have, one
  * has, or one has failed (cancelled ones do not count), or the limit has passed (bk_forever() for
- * none).  Look at bk_task_done of each afterwards.
- * Returns how many have ended; -ECANCELED (the tasks run on); -EINVAL when n is 0; -ENOMEM. */
+ * none).
+ * Returns how many have ended, and bk_task_done tells which; -ECANCELED (the tasks run on); -EINVAL
+ * when n is 0; -ENOMEM.  To see each once as they end, take bk_as_completed, or keep together what
+ * is pending:
+ *
+ *     while (n > 0 && (r = bk_wait(tasks, n, BK_FIRST_COMPLETED, bk_forever())) > 0)
+ *         for (size_t i = n; i-- > 0;)
+ *             if (bk_task_done(tasks[i])) {
+ *                 use(bk_task_result(tasks[i]));
+ *                 bk_task_free(&tasks[i]);
+ *                 tasks[i] = tasks[--n];
+ *             }
+ */
 BK_API int bk_wait(bk_task *const tasks[], size_t n, enum bk_wait_until until, bk_duration limit);
 
 /* Tasks one by one as they end:

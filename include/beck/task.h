@@ -50,6 +50,10 @@ BK_API bk_task *bk_task_ref(bk_task *task);
 /* Gives a handle back and empties *task; the task itself runs on.  NULL is fine. */
 BK_API void bk_task_free(bk_task **task);
 
+/* The same for n handles that lie in tasks[]: gives each back and empties its place.  NULLs among
+ * them are fine.  Does not suspend. */
+BK_API void bk_task_free_all(bk_task *tasks[], size_t n);
+
 /* Suspends until task has ended, and puts its result into *result (NULL to drop it); its failure
  * counts as seen.  At once, without a suspension, when it has ended already. Returns 0; -ECANCELED
  * when the caller was cancelled meanwhile: the cancel was passed on to task, and task has ended
@@ -166,6 +170,11 @@ BK_API int bk_wait_for(bk_fn *fn, void *ctx, bk_duration limit);
  *     if (r == 0)
  *         r = talk_to_the_peer();
  *     return bk_timeout_close(&limit, r);
+ *
+ * Around a single call, whichever, it is two lines; what the call has taken in time is not lost:
+ *
+ *     if ((r = bk_timeout_open(&limit, bk_seconds(5))) == 0)
+ *         r = bk_timeout_close(&limit, bk_queue_get(queue, &item));
  *
  * When it strikes, after limit or at the deadline, the task is cancelled until the scope is closed.
  * A limit of zero or less strikes at the next suspension; bk_forever() never does.  Scopes nest:

@@ -3,6 +3,7 @@
  * the same. */
 #include <stdlib.h>
 
+#include <beck/loop.h>
 #include <beck/queue.h>
 #include <beck/task.h>
 
@@ -284,7 +285,40 @@ static void Q4_an_order_needs_its_compare_function(void)
     CHECK(!q);
 }
 
-CHECK_MAIN(TEST(C124_Q4_lifo_order), TEST(C124_Q4_priority_order),
+/* The two lines of task.h: a get within a time limit, which loses nothing. */
+static int get_within(bk_queue *queue, void **item, bk_duration time)
+{
+    bk_timeout *limit = NULL;
+    int r = bk_timeout_open(&limit, time);
+    if (r == 0)
+        r = bk_timeout_close(&limit, bk_queue_get(queue, item));
+    return r;
+}
+
+static int put_seven(void *ctx)
+{
+    return bk_queue_try_put(ctx, "seven");
+}
+
+LOOP_TEST(C063_C068_Q1_T12_a_get_within_a_time_limit)
+{
+    bk_queue *queue = NULL;
+    void *item = NULL;
+    CHECK_EQ(bk_queue_new(&queue, NULL), 0);
+    CHECK_EQ(get_within(queue, &item, bk_ms(10)), -ETIMEDOUT);
+    CHECK_EQ(bk_call_later(NULL, bk_ms(5), put_seven, queue), 0);
+    CHECK_EQ(get_within(queue, &item, bk_ms(10)), 1);
+    CHECK_STR(item, "seven");
+    CHECK_EQ(put_seven(queue), 0);
+    CHECK_EQ(get_within(queue, &item, bk_ms(0)), 1); /* at once, it need not wait */
+    /* The item and the end of the time in one instant: the first counts. */
+    CHECK_EQ(bk_call_later(NULL, bk_ms(10), put_seven, queue), 0);
+    CHECK_EQ(get_within(queue, &item, bk_ms(10)), 1);
+    bk_queue_free(&queue);
+}
+
+CHECK_MAIN(TEST(C063_C068_Q1_T12_a_get_within_a_time_limit), TEST(C124_Q4_lifo_order),
+           TEST(C124_Q4_priority_order),
            TEST(Q4_N6_differs_equal_priorities_leave_in_order_of_arrival),
            TEST(Q4_N6_differs_equal_priorities_in_turns),
            TEST(C118_Q4_N6_putters_get_their_turn_in_order),

@@ -37,12 +37,6 @@ static int64_t now_ms(void)
     return bk_now().ns / 1000000;
 }
 
-static void free_all(bk_task *tasks[], int n)
-{
-    for (int i = 0; i < n; i++)
-        bk_task_free(&tasks[i]);
-}
-
 /* Ends what still runs. */
 static void stop_all(bk_task *tasks[], int n)
 {
@@ -65,7 +59,7 @@ LOOP_TEST(C059_T10_wait_until_first_completed_first_error_all)
     CHECK_EQ(now_ms(), 40);
     CHECK_EQ(bk_task_result(t[1]), -EIO);
     CHECK_EQ(bk_task_result(t[3]), 40);
-    free_all(t, 4);
+    bk_task_free_all(t, 4);
 }
 
 LOOP_TEST(T10_several_may_have_ended_at_once)
@@ -168,7 +162,7 @@ LOOP_TEST(thousands_of_tasks_are_waited_for_at_once)
     trace_reset();
     CHECK_EQ(bk_wait(t, N, BK_ALL_COMPLETED, bk_forever()), N);
     CHECK_EQ(bk_gather_tasks(t, N, NULL), 0);
-    free_all(t, N);
+    bk_task_free_all(t, N);
 }
 
 /* ---- gather ---- */
@@ -181,7 +175,7 @@ LOOP_TEST(C078_T9_results_in_argument_order)
     CHECK_EQ(bk_task_result(t[0]), 30);
     CHECK_EQ(bk_task_result(t[1]), 10);
     CHECK_EQ(bk_task_result(t[2]), 20);
-    free_all(t, 3);
+    bk_task_free_all(t, 3);
 }
 
 LOOP_TEST(C079_T9_the_first_error_at_once_while_the_others_run_on)
@@ -205,7 +199,7 @@ LOOP_TEST(C080_T9_with_collect_errors_and_cancels_are_results)
     CHECK_EQ(bk_task_result(t[1]), 20);
     CHECK_EQ(bk_task_result(t[2]), -ECANCELED);
     CHECK(bk_task_cancelled(t[2]));
-    free_all(t, 3);
+    bk_task_free_all(t, 3);
 }
 
 static int gather_crew(void *ctx)
@@ -225,7 +219,7 @@ static void cancel_a_gather(bool collect)
     CHECK_EQ(finish(&gather), -ECANCELED);
     CHECK_STR(trace_text(), "10 x9000 x9001 gather cancelled");
     CHECK_EQ(bk_task_result(c.tasks[1]), 10);
-    free_all(c.tasks, 3);
+    bk_task_free_all(c.tasks, 3);
 }
 
 LOOP_TEST(C081_T9_a_cancelled_gather_cancels_the_tasks_and_waits_for_them)
@@ -251,7 +245,7 @@ LOOP_TEST(T9_a_gather_in_a_cancelled_task_cancels_at_once)
     CHECK_EQ(finish(&gather), -ECANCELED);
     CHECK_EQ(now_ms(), 0);
     CHECK(bk_task_cancelled(c.tasks[0]) && bk_task_cancelled(c.tasks[1]));
-    free_all(c.tasks, 2);
+    bk_task_free_all(c.tasks, 2);
 }
 
 LOOP_TEST(T9_a_cancel_after_the_gather_is_decided_touches_no_task)
@@ -336,7 +330,7 @@ static int fail_late_main(void *ctx)
     bk_task *t[3] = {fail_in(10), fail_in(20), fail_in(30)};
     int r = bk_gather_tasks(t, 3, NULL);
     trace("gathered %d", r == -EIO);
-    free_all(t, 3);
+    bk_task_free_all(t, 3);
     return bk_sleep(bk_ms(40));
 }
 
@@ -366,7 +360,7 @@ LOOP_TEST(C086_T11_tasks_in_the_order_in_which_they_end)
     bk_as_completed_free(&ended);
     CHECK(ended == NULL);
     bk_as_completed_free(&ended);
-    free_all(t, 4);
+    bk_task_free_all(t, 4);
 }
 
 LOOP_TEST(C086_T11_a_limit_for_all_and_the_others_go_on)
@@ -386,7 +380,7 @@ LOOP_TEST(C086_T11_a_limit_for_all_and_the_others_go_on)
     bk_as_completed_free(&ended);
     CHECK_EQ(finish(&t[3]), 40);
     CHECK_EQ(bk_task_result(t[1]), 30);
-    free_all(t, 3);
+    bk_task_free_all(t, 3);
 }
 
 LOOP_TEST(T11_a_limit_strikes_while_next_waits)
@@ -450,7 +444,7 @@ LOOP_TEST(T11_concurrent_consumers_share_the_tasks)
     CHECK_EQ(finish(&first), 0);
     CHECK_STR(trace_text(), "10 a0 20 b1 30 a2 a:end b:end");
     bk_as_completed_free(&a.ended);
-    free_all(t, 3);
+    bk_task_free_all(t, 3);
 }
 
 LOOP_TEST(T11_a_cancelled_consumer_skips_nothing)
@@ -474,7 +468,7 @@ LOOP_TEST(T11_a_cancelled_consumer_skips_nothing)
     CHECK_EQ(finish(&first), -ECANCELED);
     CHECK_STR(trace_text(), "a:cancelled 10 20 a1 a:cancelled");
     bk_as_completed_free(&a.ended);
-    free_all(t, 2);
+    bk_task_free_all(t, 2);
 }
 
 LOOP_TEST(as_completed_may_be_freed_while_a_task_waits_in_it)
@@ -490,7 +484,39 @@ LOOP_TEST(as_completed_may_be_freed_while_a_task_waits_in_it)
     CHECK_EQ(finish(&t[0]), 10);
 }
 
-CHECK_MAIN(TEST(C059_T10_wait_until_first_completed_first_error_all),
+/* The loop of gather.h: those that have ended are taken out of the array. */
+LOOP_TEST(C059_T10_the_pending_ones_are_kept_together)
+{
+    bk_task *tasks[] = {nap_for(30), nap_for(10), nap_for(20), nap_for(10)};
+    size_t n = 4;
+    int sum = 0, rounds = 0, r = 0;
+    while (n > 0 && (r = bk_wait(tasks, n, BK_FIRST_COMPLETED, bk_forever())) > 0) {
+        rounds++;
+        for (size_t i = n; i-- > 0;)
+            if (bk_task_done(tasks[i])) {
+                sum += bk_task_result(tasks[i]);
+                bk_task_free(&tasks[i]);
+                tasks[i] = tasks[--n];
+            }
+    }
+    CHECK(r > 0 && n == 0);
+    CHECK_EQ(sum, 70);
+    CHECK_EQ(rounds, 3); /* of the two that end in one instant, one wait tells */
+}
+
+LOOP_TEST(handles_are_given_back_together)
+{
+    bk_task *tasks[] = {nap_for(10), NULL, nap_for(20)};
+    bk_task_free_all(tasks, 3);
+    CHECK(!tasks[0] && !tasks[1] && !tasks[2]);
+    bk_task_free_all(tasks, 3);
+    bk_task_free_all(NULL, 0);
+    CHECK_EQ(bk_sleep(bk_ms(30)), 0);
+    CHECK_STR(trace_text(), "10 20");
+}
+
+CHECK_MAIN(TEST(C059_T10_the_pending_ones_are_kept_together), TEST(handles_are_given_back_together),
+           TEST(C059_T10_wait_until_first_completed_first_error_all),
            TEST(T10_several_may_have_ended_at_once), TEST(T10_a_cancelled_task_is_no_error),
            TEST(C060_T10_a_limit_cancels_nobody_and_is_no_error),
            TEST(C061_T10_no_tasks_are_an_error_and_twins_count_once),

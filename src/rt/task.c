@@ -443,6 +443,12 @@ void bk_task_free(bk_task **task)
         bki_task_unref(t);
 }
 
+void bk_task_free_all(bk_task *tasks[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bk_task_free(&tasks[i]);
+}
+
 bk_task *bk_task_ref(bk_task *task)
 {
     task->refs++;
