@@ -44,7 +44,8 @@ BK_API int bk_file_from_fd(bk_file **out, int fd, const bk_file_opts *opts);
 
 /* ---- At the file's position: one task at a time, -EBUSY for a second ---- */
 
-/* Reads len bytes into buf, fewer only at the end of the file.
+/* Reads len bytes into buf; fewer at the end of the file, or when an error or a cancel came in
+ * between, which the next call tells of.
  * Suspends.  Returns the count, 0 at the end, or an error, nothing read. */
 BK_API ssize_t bk_file_read(bk_file *file, void *buf, size_t len);
 

@@ -129,14 +129,20 @@ static int64_t transfer(struct bk_file *f, enum bki_op_kind kind, const void *me
 /* offset: -1 at the position.  What was read before an error counts; the error will come again. */
 static ssize_t read_whole(struct bk_file *f, void *buf, size_t len, int64_t offset)
 {
+    struct bki_cancel_told told;
     size_t done = 0;
     int64_t n = 1;
     while (done < len && n > 0) {
+        told = bki_cancel_told_save();
         n = transfer(f, BKI_OP_READ, (char *)buf + done, len - done,
                      offset < 0 ? offset : offset + (int64_t)done);
         done += n > 0 ? (size_t)n : 0;
     }
-    return n < 0 && done == 0 ? fail(f, n, "read of") : (ssize_t)done;
+    if (n < 0 && done == 0)
+        return fail(f, n, "read of");
+    if (n < 0)
+        bki_cancel_told_restore(told);
+    return (ssize_t)done;
 }
 
 static int write_whole(struct bk_file *f, const void *data, size_t len, int64_t offset)
