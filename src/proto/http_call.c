@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "net/stream.h"
 #include "proto/http_chars.h"
 #include "proto/http_read.h"
 #include "proto/http_send.h"
@@ -345,14 +346,15 @@ int bki_http_exchange(struct bk_http_call *call, const struct bki_http_request *
 /* Another call may follow on the connection: this one's request and response are both whole. */
 static bool can_serve_again(struct bk_http_call *call)
 {
-    bk_span more;
     bool over = call->reader.over || call->kind == BKI_HTTP_BODY_NONE;
     if (!call->answered || !over || !call->body_done || call->broken || call->body_error)
         return false;
     if (call->kind == BKI_HTTP_BODY_UNTIL_CLOSE || call->kind == BKI_HTTP_BODY_TUNNEL)
         return false;
-    return bki_http_keep_alive(&call->head) && bk_stream_unsent(call->conn->stream) == 0 &&
-           bk_stream_peek(call->conn->stream, 0, &more) == 1 && more.len == 0;
+    /* Not by bk_stream_peek: that would tell of a cancel, which nobody would hear. */
+    const struct bk_stream *s = call->conn->stream;
+    return bki_http_keep_alive(&call->head) && bki_stream_unsent(s) == 0 &&
+           bki_stream_buffered(s) == 0 && !bk_stream_is_closing(s) && !s->at_eof;
 }
 
 void bki_http_reset(struct bk_http_call *call)

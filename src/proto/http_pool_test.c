@@ -33,6 +33,42 @@ LOOP_TEST(a_connection_serves_call_after_call)
     script_close(&script);
 }
 
+struct late {
+    bk_http_client *client;
+    struct script *script;
+};
+
+/* The cancel comes when all has been read: only the task's end tells of it. */
+static int get_and_be_cancelled(void *ctx)
+{
+    struct late *late = ctx;
+    bk_http_call *call = NULL;
+    bk_msg *body = NULL;
+    int r = bk_http_get(&call, late->client, script_url(late->script, "/"), NULL);
+    if (r == 0)
+        r = bk_http_call_body(call, &body);
+    bk_msg_free(&body);
+    bk_task_cancel(bk_task_current());
+    return bk_http_call_close(&call, r);
+}
+
+LOOP_TEST(a_close_in_a_cancelled_task_keeps_the_connection_and_the_cancel)
+{
+    struct script script = {.answers = {HELLO}};
+    struct late late = {.script = &script};
+    bk_task *task = NULL;
+    int result = 0;
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(bk_http_client_new(&late.client, NULL), 0);
+    CHECK_EQ(bk_go(&task, get_and_be_cancelled, &late, NULL), 0);
+    CHECK_EQ(bk_task_wait(task, &result), 0);
+    CHECK_EQ(result, -ECANCELED);
+    CHECK_EQ(bk_http_client_idle(late.client), 1);
+    bk_task_free(&task);
+    bk_http_client_free(&late.client);
+    script_close(&script);
+}
+
 LOOP_TEST(what_may_not_be_used_again)
 {
     static const char *const answers[] = {
@@ -200,8 +236,9 @@ LOOP_TEST(a_client_may_be_freed_before_its_calls)
     script_close(&script);
 }
 
-CHECK_MAIN(TEST(a_connection_serves_call_after_call), TEST(what_may_not_be_used_again),
-           TEST(a_body_that_was_not_read_ends_its_connection),
+CHECK_MAIN(TEST(a_connection_serves_call_after_call),
+           TEST(a_close_in_a_cancelled_task_keeps_the_connection_and_the_cancel),
+           TEST(what_may_not_be_used_again), TEST(a_body_that_was_not_read_ends_its_connection),
            TEST(a_closed_idle_connection_is_not_used), TEST(a_request_that_may_be_sent_twice_is),
            TEST(an_idle_connection_is_closed_after_60_s), TEST(calls_wait_at_the_limit),
            TEST(an_idle_connection_makes_room), TEST(a_client_may_be_freed_before_its_calls))
