@@ -3,7 +3,9 @@
  * every allocation, system call and operation of its backend fail.
  *
  *     static const struct sweep_scenario scenarios[] = {...};   // sweep_harness.h
- *     SWEEP_MAIN(scenarios) */
+ *     SWEEP_MAIN(scenarios)
+ *
+ * tests/sweeps_test.py sees to it that every public call that suspends is in a scenario. */
 #ifndef BECK_TESTS_SWEEP_H
 #define BECK_TESTS_SWEEP_H
 

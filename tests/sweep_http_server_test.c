@@ -88,6 +88,52 @@ static int send_large(void *ctx, bk_http_req *req)
     return r;
 }
 
+/* A hint before a reply in chunks, and its trailer. */
+static int send_hinted(void *ctx, bk_http_req *req)
+{
+    bk_http_headers *hint = NULL;
+    (void)ctx;
+    int r = bk_http_headers_new(&hint);
+    if (r == 0)
+        r = bk_http_headers_add(hint, "Link", "</style>");
+    if (r == 0)
+        r = bk_http_reply_interim(req, 103, hint);
+    if (r == 0)
+        r = start(req, -1);
+    for (int i = 0; r == 0 && i < 2; i++) {
+        r = bk_http_reply_write(req, "abc", 3);
+        if (r == 0)
+            r = bk_yield();
+    }
+    if (r == 0)
+        r = bk_http_reply_trailer(req, "Sum", "6");
+    bk_http_headers_free(&hint);
+    return r < 0 ? r : bk_http_reply_end(req);
+}
+
+static int send_text(void *ctx, bk_http_req *req)
+{
+    (void)ctx;
+    int r = bk_http_reply_header(req, "Date", "today");
+    return r < 0 ? r : bk_http_reply_text(req, 200, "so");
+}
+
+/* Each way to send something: the same event three times, and a comment. */
+static int send_one_event(bk_sse *sse, int i)
+{
+    const bk_sse_event event = {.type = bk_span_str("tick"), .data = bk_span_str("x")};
+    bk_msg *msg = NULL;
+    if (i == 0)
+        return bk_sse_send(sse, "tick", "x");
+    if (i == 1)
+        return bk_sse_send_event(sse, &event);
+    int r = bk_sse_encode(&msg, &event);
+    if (r == 0)
+        r = bk_sse_send_msg(sse, msg);
+    bk_msg_free(&msg);
+    return r;
+}
+
 static int send_events(void *ctx, bk_http_req *req)
 {
     bk_sse *sse = NULL;
@@ -96,10 +142,12 @@ static int send_events(void *ctx, bk_http_req *req)
     if (r == 0)
         r = bk_sse_open(&sse, req, NULL);
     for (int i = 0; i < 3 && r == 0; i++) {
-        r = bk_sse_send(sse, "tick", "x");
+        r = send_one_event(sse, i);
         if (r == 0)
             r = bk_sse_sleep(sse, bk_ms(1));
     }
+    if (r == 0)
+        r = bk_sse_comment(sse, "bye");
     if (r == 0)
         r = bk_sse_wait(sse);
     return bk_sse_close(&sse, r);
@@ -164,6 +212,16 @@ static int serve_whole(void *ctx)
 static int serve_large(void *ctx)
 {
     return serve_one(ctx, send_large);
+}
+
+static int serve_hinted(void *ctx)
+{
+    return serve_one(ctx, send_hinted);
+}
+
+static int serve_text(void *ctx)
+{
+    return serve_one(ctx, send_text);
 }
 
 static int serve_events(void *ctx)
@@ -258,7 +316,7 @@ static int follow(void *ctx)
     int r = bk_connect(&s, bk_listener_address(site->listener), NULL);
     if (r == 0)
         r = bk_stream_write(s, "GET /" HEAD "\r\n", strlen("GET /" HEAD "\r\n"));
-    for (int i = 0; i < 4 && r >= 0; i++) {
+    for (int i = 0; i < 5 && r >= 0; i++) {
         r = bk_stream_read_until(s, bk_span_str(i == 0 ? "\r\n\r\n" : "\n\n\r\n"), &event);
         if (r == 1) {
             memcpy(site->got + site->n_got, event.data, event.len);
@@ -317,7 +375,23 @@ static void three_events(void *ctx, int result)
         REPLY "Transfer-Encoding: chunked\r\nDate: today\r\nContent-Type: text/event-stream\r\n"
               "Cache-Control: no-store\r\n\r\n"
               "15\r\nevent: tick\ndata: x\n\n\r\n15\r\nevent: tick\ndata: x\n\n\r\n"
-              "15\r\nevent: tick\ndata: x\n\n\r\n";
+              "15\r\nevent: tick\ndata: x\n\n\r\n"
+              "7\r\n: bye\n\n\r\n";
+    judge(ctx, want, sizeof want - 1, result);
+}
+
+static void a_hinted_reply(void *ctx, int result)
+{
+    static const char want[] = "HTTP/1.1 103 Early Hints\r\nLink: </style>\r\n\r\n" REPLY
+                               "Connection: close\r\nTransfer-Encoding: chunked" DATED
+                               "3\r\nabc\r\n3\r\nabc\r\n0\r\nSum: 6\r\n\r\n";
+    judge(ctx, want, sizeof want - 1, result);
+}
+
+static void a_text(void *ctx, int result)
+{
+    static const char want[] = REPLY "Connection: close\r\nContent-Length: 2\r\nDate: today\r\n"
+                                     "Content-Type: text/plain; charset=utf-8\r\n\r\nso";
     judge(ctx, want, sizeof want - 1, result);
 }
 
@@ -395,6 +469,11 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "http serve, echo", SITE(serve_echo), .helpers = {ask_waiting}, .check = an_echo},
     {.name = "http serve, large", SITE(serve_large), .helpers = {ask_once}, .check = a_large_reply},
     {.name = "http serve, events", SITE(serve_events), .helpers = {follow}, .check = three_events},
+    {.name = "http serve, hinted",
+     SITE(serve_hinted),
+     .helpers = {ask_once},
+     .check = a_hinted_reply},
+    {.name = "http serve, text", SITE(serve_text), .helpers = {ask_once}, .check = a_text},
     {.name = "http serve, upgrade",
      SITE(serve_upgrade),
      .helpers = {ask_to_shout},

@@ -140,6 +140,22 @@ static int get_twice(void *ctx)
     return r < 0 ? r : get(w, "/whole");
 }
 
+static int get_in_pieces(void *ctx)
+{
+    struct web *w = ctx;
+    bk_http_call *call = NULL;
+    char got[40], *at = got;
+    ssize_t n = 0;
+    int r = bk_http_get(&call, w->client, url_of(w, "/whole"), NULL);
+    while (r == 0 && (n = bk_http_call_read(call, at, 5)) > 0)
+        at += n;
+    bool whole = at - got == 26 && memcmp(got, BODY, 26) == 0;
+    bool begun = at - got <= 26 && memcmp(got, BODY, (size_t)(at - got)) == 0;
+    if (r == 0 && !(n == 0 ? whole : begun))
+        sweep_lost("the body is not the one that was sent");
+    return bk_http_call_close(&call, n < 0 ? (int)n : r);
+}
+
 static int get_moved(void *ctx)
 {
     return get(ctx, "/moved");
@@ -203,6 +219,7 @@ static void none_is_in_use(void *ctx, int result)
 
 static const struct sweep_scenario scenarios[] = {
     {.name = "http get, twice", WEB(get_twice), .check = none_is_in_use},
+    {.name = "http get, in pieces", WEB(get_in_pieces), .check = none_is_in_use},
     {.name = "http redirect", WEB(get_moved), .check = none_is_in_use},
     {.name = "http post", WEB(post), .check = none_is_in_use},
     {.name = "http upload", WEB(upload), .check = none_is_in_use},

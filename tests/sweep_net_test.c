@@ -10,6 +10,7 @@ struct port {
     bk_listener *listener;
     bk_event *done;
     const char *address; /* of the listener */
+    bk_datagram *datagram;
     bk_stream *clients[CLIENTS], *taken[CLIENTS + 2];
     int n_connected, n_taken;
     bool seen[CLIENTS]; /* whose greeting has arrived */
@@ -107,6 +108,7 @@ static void close_port(void *ctx)
     for (int i = 0; i < p->n_taken; i++)
         bk_stream_close(&p->taken[i], -1);
     bk_listener_close(&p->listener, 0);
+    bk_datagram_close(&p->datagram, 0);
     bk_event_free(&p->done);
 }
 
@@ -268,6 +270,25 @@ static int listen_by_name(void *ctx)
     return bk_listener_close(&p->listener, r);
 }
 
+/* A datagram socket at a name, which sends to itself. */
+static int talk_to_itself(void *ctx)
+{
+    struct port *p = ctx;
+    bk_address here, from;
+    bk_msg *msg = NULL;
+    int r = bk_datagram_open(&p->datagram, &(bk_datagram_opts){.local = "name:0"});
+    if (r == 0)
+        r = bk_address_parse(&here, bk_datagram_local(p->datagram));
+    if (r == 0)
+        r = bk_datagram_send_to(p->datagram, &here, "me", 2);
+    if (r == 0)
+        r = bk_datagram_recv(p->datagram, &msg, &from);
+    if (r == 1 && (bk_msg_len(msg) != 2 || !bk_address_equal(&from, &here)))
+        sweep_lost("a datagram of %zu bytes from elsewhere", bk_msg_len(msg));
+    bk_msg_free(&msg);
+    return r < 0 ? r : bk_yield();
+}
+
 /* ---- Serve ---- */
 
 static void both_are_served(void *ctx, int result)
@@ -379,6 +400,8 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "resolve", .open = open_names, .subject = resolve},
     {.name = "listen by name", .state_size = sizeof(struct port), .open = open_own_name,
      .subject = listen_by_name},
+    {.name = "datagram by name", PORT(own_name), .subject = talk_to_itself,
+     .blame_elsewhere = true},
     {.name = "serve", PORT(tcp), .subject = serve_until_both_are_done,
      .helpers = {ask_first, ask_second}, .check = both_are_served},
     {.name = "serve one at a time", PORT(unix), .subject = serve_one_until_both_are_done,

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Sweeps over the rest of the operating system: descriptors, datagrams, files, child processes,
- * executors, several loops; and over their system calls. */
+ * Sweeps over the rest of the operating system: descriptors, datagrams, files, pipes, executors,
+ * several loops.  (Child processes: sweep_process_test.c.) */
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "tests/sweep.h"
 
@@ -257,6 +256,35 @@ static void the_file_has_what_was_written(void *ctx, int result)
         sweep_lost("%d lines written, %ld bytes there", p->n_written, (long)st.st_size);
 }
 
+/* Bytes 0 to 9 are a hole, then comes what was written there. */
+static int write_at_places(bk_file *f)
+{
+    struct stat st;
+    char buf[16];
+    int r = bk_file_pwrite(f, "ten", 3, 10);
+    if (r == 0)
+        r = bk_file_truncate(f, 12);
+    if (r == 0)
+        r = bk_file_stat(f, &st);
+    if (r == 0 && st.st_size != 12)
+        sweep_lost("the file has %ld bytes", (long)st.st_size);
+    if (r == 0)
+        r = (int)bk_file_read(f, buf, sizeof buf);
+    if (r >= 0 && (r != 12 || memcmp(buf + 8, "\0\0te", 4) != 0))
+        sweep_lost("%d bytes are not those that were written", r);
+    return r < 0 ? r : 0;
+}
+
+static int use_places_of_a_file(void *ctx)
+{
+    struct paper *p = ctx;
+    bk_file *f = NULL;
+    int r = bk_file_open(&f, p->path, O_RDWR | O_CREAT | O_TRUNC, NULL);
+    if (r == 0)
+        r = write_at_places(f);
+    return bk_file_close(&f, r);
+}
+
 static int save_a_file(void *ctx)
 {
     struct paper *p = ctx;
@@ -280,61 +308,7 @@ static void the_file_is_whole_or_not_there(void *ctx, int result)
         sweep_lost("%ld bytes are there", (long)st.st_size);
 }
 
-/* ---- Child processes ---- */
-
-static void no_child_is_left(void *ctx, int result)
-{
-    siginfo_t info;
-    (void)ctx;
-    (void)result;
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
-        sweep_lost("a child is left");
-}
-
-static int run_a_child(void *ctx)
-{
-    bk_process *p = NULL;
-    int code = -1;
-    (void)ctx;
-    const char *argv[] = {"/bin/true", NULL};
-    int r = bk_process_exec(&p, argv, NULL);
-    if (r == 0)
-        r = bk_process_wait(p, &code);
-    if (r == 0 && code != 0)
-        sweep_lost("its code is %d", code);
-    return bk_process_close(&p, r);
-}
-
-static int close_a_child(void *ctx)
-{
-    bk_process *p = NULL;
-    (void)ctx;
-    const char *argv[] = {"/bin/cat", NULL};
-    int r = bk_process_exec(&p, argv, &(bk_process_opts){.in = BK_PIPE, .out = BK_PIPE});
-    if (r == 0)
-        r = bk_stream_write(bk_process_in(p), "abc", 3);
-    return bk_process_close(&p, r);
-}
-
-static int talk_to_a_child(void *ctx)
-{
-    bk_process *p = NULL;
-    bk_msg *out = NULL, *err = NULL;
-    (void)ctx;
-    const char *argv[] = {"/bin/cat", NULL};
-    int r = bk_process_exec(
-        &p, argv, &(bk_process_opts){.in = BK_PIPE, .out = BK_PIPE, .err = BK_PIPE});
-    static char text[100000];
-    if (r == 0)
-        r = bk_process_communicate(p, bk_span_of(text, sizeof text), &out, &err, NULL);
-    /* A write that fails looks like a child that does not read. */
-    bool all = r != 0 || (bk_msg_len(out) == sizeof text && bk_msg_len(err) == 0);
-    if (!all && !sweep_excused())
-        sweep_lost("it said %zu and %zu bytes", bk_msg_len(out), bk_msg_len(err));
-    bk_msg_free(&out);
-    bk_msg_free(&err);
-    return bk_process_close(&p, r);
-}
+/* ---- Pipes ---- */
 
 static int use_a_pipe(void *ctx)
 {
@@ -466,11 +440,9 @@ static const struct sweep_scenario scenarios[] = {
      .helpers = {send_datagrams}, .helpers_finish = true, .check = no_datagram_is_lost},
     {.name = "datagrams sent", ENDS, .open = open_full, .subject = send_numbers,
      .helpers = {make_room}, .check = what_was_sent_arrives},
+    {.name = "places of a file", PAPER, .subject = use_places_of_a_file},
     {.name = "file", PAPER, .subject = use_a_file, .check = the_file_has_what_was_written},
     {.name = "whole file", PAPER, .subject = save_a_file, .check = the_file_is_whole_or_not_there},
-    {.name = "child", .subject = run_a_child, .check = no_child_is_left},
-    {.name = "child, closed", .subject = close_a_child, .check = no_child_is_left},
-    {.name = "child, talked to", .subject = talk_to_a_child, .check = no_child_is_left},
     {.name = "pipe", .subject = use_a_pipe},
     {.name = "executor, shut down", TEAM, .subject = shut_down, .helpers = {keep_busy, let_go}},
     {.name = "executor, map", TEAM, .subject = map_items, .check = items_are_done_once},

@@ -229,6 +229,14 @@ ssize_t sendfile(int out, int in, off_t *offset, size_t len)
     return error ? shim_fail(error) : syscall(SYS_sendfile, out, in, offset, len);
 }
 
+/* Those go whole, or not at all. */
+static inline bool shim_is_datagram(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
     struct iovec cut[SHIM_PIECES];
@@ -237,7 +245,7 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
     int error = shim_transfer(SHIM_SEND, fd, &len);
     if (error)
         return shim_fail(error);
-    if (len < all) {
+    if (len < all && !shim_is_datagram(fd)) {
         less.msg_iovlen =
             (size_t)shim_cut(cut, SHIM_PIECES, msg->msg_iov, (int)msg->msg_iovlen, len);
         less.msg_iov = cut;

@@ -102,6 +102,18 @@ static int visit_with_permit(void *ctx)
     return r;
 }
 
+static int visit_now(void *ctx)
+{
+    return visit(ctx);
+}
+
+static int visit_twice_with_permit(void *ctx)
+{
+    struct room *m = ctx;
+    int r = bk_sem_with(m->sem, visit_now, m);
+    return r < 0 ? r : bk_sem_with(m->sem, visit_now, m);
+}
+
 static void permits_are_back(void *ctx, int result)
 {
     struct room *m = ctx;
@@ -382,6 +394,9 @@ static const struct sweep_scenario scenarios[] = {
      .helpers = {visit_under_lock, visit_under_lock}, .helpers_finish = true,
      .check = the_lock_is_free},
     {.name = "semaphore", ROOM, .subject = visit_with_permit,
+     .helpers = {visit_with_permit, visit_with_permit, visit_with_permit},
+     .helpers_finish = true, .check = permits_are_back},
+    {.name = "semaphore, with a function", ROOM, .subject = visit_twice_with_permit,
      .helpers = {visit_with_permit, visit_with_permit, visit_with_permit},
      .helpers_finish = true, .check = permits_are_back},
     {.name = "semaphore, several permits", .state_size = sizeof(struct room),

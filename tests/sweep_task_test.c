@@ -369,6 +369,75 @@ static void cleaned_up(void *ctx, int result)
         sweep_lost("the cleanup was cut short");
 }
 
+/* ---- Values and cleanup ---- */
+
+static const bk_local place;
+
+static int go_elsewhere(void *ctx)
+{
+    int r = bk_local_set(&place, ctx);
+    if (r == 0)
+        r = bk_sleep(bk_ms(1));
+    if (r == 0)
+        r = bk_yield();
+    if (bk_local_get(&place) != ctx && !sweep_excused())
+        sweep_lost("a value was changed while its task was away");
+    return r;
+}
+
+static int go_to_places(void *ctx)
+{
+    struct crowd *c = ctx;
+    bk_context *context = NULL;
+    int r = bk_local_set(&place, "home");
+    if (r < 0)
+        return r;
+    r = bk_local_scope(go_elsewhere, c);
+    if (r == 0)
+        r = bk_context_copy(&context);
+    if (r == 0)
+        r = bk_context_run(context, go_elsewhere, c);
+    if (strcmp(bk_local_get(&place), "home") != 0)
+        sweep_lost("a value was not put back");
+    bk_context_free(&context);
+    return r;
+}
+
+/* Deferred work of a task that is struck must suspend under a shield. */
+static void tidy_up(void *ctx)
+{
+    bk_shield(clean_up, ctx);
+}
+
+/* A cancel that comes once the body has returned would change nothing, and is not swept. */
+static void tidy_up_at_once(void *ctx)
+{
+    struct crowd *c = ctx;
+    c->begun++;
+    c->n_clean++;
+    c->ended++;
+}
+
+static int defer_and_go(void *ctx)
+{
+    int r = bk_defer(tidy_up, ctx);
+    if (r == 0)
+        r = bk_sleep(bk_ms(1));
+    if (r == 0)
+        r = bk_defer_pop(true);
+    if (r == 0)
+        r = bk_defer(tidy_up_at_once, ctx);
+    return r < 0 ? r : bk_yield();
+}
+
+static void tidied_up(void *ctx, int result)
+{
+    const struct crowd *c = ctx;
+    cleaned_up(ctx, result);
+    if (result == 0 && c->ended != 2 && !sweep_excused())
+        sweep_lost("tidied up %d times", c->ended);
+}
+
 /* A task that will not be stopped: each cancel is seen once and taken back. */
 static int go_on_regardless(void *ctx)
 {
@@ -426,6 +495,9 @@ static const struct sweep_scenario scenarios[] = {
      .check = cleaned_up},
     {.name = "shield at the end", .state_size = sizeof(struct crowd),
      .subject = end_with_a_shield, .check = cleaned_up},
+    {.name = "values", .state_size = sizeof(struct crowd), .subject = go_to_places},
+    {.name = "cleanup", .state_size = sizeof(struct crowd), .subject = defer_and_go,
+     .check = tidied_up},
     {.name = "uncancel", .subject = go_on_regardless, .want = 7, .survives = true},
 };
 

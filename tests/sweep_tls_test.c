@@ -297,6 +297,24 @@ static int connect_twice(void *ctx)
     return r < 0 ? r : connect_once(ctx);
 }
 
+static int accept_and_shake(void *ctx)
+{
+    struct talk *t = ctx;
+    bk_stream *s = NULL;
+    int r = bk_accept(t->listener, &s);
+    if (r == 1)
+        r = bk_stream_handshake(s);
+    if (r == 0)
+        r = bk_stream_write(s, "hello\n", 6);
+    return bk_stream_close(&s, r);
+}
+
+static int connect_along(void *ctx)
+{
+    int r = connect_once(ctx);
+    return r == -ENOMEM || r == -ECANCELED || sweep_excused() ? r : 0;
+}
+
 #define TALK(how) .state_size = sizeof(struct talk), .open = open_##how, .close = close_talk
 
 static const struct sweep_scenario scenarios[] = {
@@ -327,6 +345,11 @@ static const struct sweep_scenario scenarios[] = {
      TALK(protected),
      .subject = client_writes_and_closes,
      .helpers = {server_reads_and_closes},
+     .blame_elsewhere = true},
+    {.name = "handshake of an accepted one",
+     TALK(port),
+     .subject = accept_and_shake,
+     .helpers = {connect_along},
      .blame_elsewhere = true},
     {.name = "connect",
      TALK(port),

@@ -3,6 +3,7 @@
  * arrives or the connection says that it is broken. */
 #include <sys/socket.h>
 
+#include "proto/http_serve.h"
 #include "tests/sweep.h"
 
 enum { MESSAGES = 14, LONGEST = 70000 };
@@ -234,6 +235,21 @@ static int send_here(void *ctx)
     return send_all(t, t->here);
 }
 
+static int send_bytes_here(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = 0;
+    while (r == 0 && t->n_sent < MESSAGES) {
+        const char *bytes = bytes_of(t->n_sent);
+        size_t len = length_of(t->n_sent);
+        t->n_tried = t->n_sent + 1;
+        r = t->n_sent % 2 ? bk_ws_send_text(t->here, bytes, len)
+                          : bk_ws_send_binary(t->here, bytes, len);
+        t->n_sent += r == 0;
+    }
+    return r < 0 ? r : bk_ws_send_close(t->here, 1000, "all said");
+}
+
 static int send_and_flush(void *ctx)
 {
     struct talk *t = ctx;
@@ -349,6 +365,28 @@ static int accept_and_receive(void *ctx)
     return bk_ws_close(&t->here, r);
 }
 
+static int talk_over_http(void *ctx, bk_http_req *req)
+{
+    struct talk *t = ctx;
+    int r = bk_ws_accept_req(&t->here, req, ws_opts);
+    if ((r == 0) != (t->here != NULL))
+        sweep_lost("bk_ws_accept_req returns %d and %s connection", r, t->here ? "a" : "no");
+    if (r == 0)
+        r = receive_all(t, t->here);
+    return bk_ws_close(&t->here, r);
+}
+
+static int serve_http(void *ctx)
+{
+    struct talk *t = ctx;
+    struct bki_http_server server;
+    bki_http_server_init(&server, talk_over_http, t, NULL);
+    int r = bk_accept(t->listener, &t->stream);
+    if (r == 1)
+        r = bki_http_serve_stream(&server, &t->stream);
+    return bk_stream_close(&t->stream, r);
+}
+
 /* For the other side, which may be left in the middle. */
 static int unless_left(int r)
 {
@@ -378,8 +416,10 @@ static int be_the_server(void *ctx)
 static const struct sweep_scenario scenarios[] = {
     {.name = "ws connect", OPENING(connect_and_close, be_the_server)},
     {.name = "ws accept", OPENING(accept_and_receive, be_the_client)},
+    {.name = "ws accept over http", OPENING(serve_http, be_the_client)},
     {.name = "ws receive", TALK(receive_here, send_there), .check = all_can_be_received},
     {.name = "ws send", TALK(send_here, receive_there), .check = all_has_arrived},
+    {.name = "ws send bytes", TALK(send_bytes_here, receive_there), .check = all_has_arrived},
     {.name = "ws ping and flush", TALK(send_and_flush, receive_there), .check = all_has_arrived},
     {.name = "ws receive in parts",
      TALK(receive_parts_here, send_there),
