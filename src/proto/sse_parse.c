@@ -208,11 +208,20 @@ static int take_line(struct bki_sse *sse, bk_span line)
 
 /* ---- Lines ---- */
 
+/* Looks no farther than about twice the line's length: where every line ends with CR, all that is
+ * there would be searched for LF again with each. */
 static const char *line_end(const char *in, size_t len)
 {
-    const char *lf = memchr(in, '\n', len);
-    const char *cr = memchr(in, '\r', lf ? (size_t)(lf - in) : len);
-    return cr ? cr : lf;
+    for (size_t window = 64; len > 0; window *= 2) {
+        size_t n = len < window ? len : window;
+        const char *lf = memchr(in, '\n', n);
+        const char *cr = memchr(in, '\r', lf ? (size_t)(lf - in) : n);
+        if (cr || lf)
+            return cr ? cr : lf;
+        in += n;
+        len -= n;
+    }
+    return NULL;
 }
 
 /* Keeps the start of a line for the next call, if it is not over the limit. */

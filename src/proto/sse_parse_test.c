@@ -101,6 +101,27 @@ static void line_ends(void)
     CHECK_STR(EVENTS("data: a\n\rdata: b\n\n"), "[message|a|] [message|b|]");
 }
 
+static void lines_of_any_length(void)
+{
+    static const char *const ends[] = {"\n", "\r", "\r\n"};
+    for (size_t i = 0; i < 3 * 500; i++) {
+        char text[520], stream[1200], want[600];
+        memset(text, 'x', sizeof text);
+        text[i / 3] = '\0';
+        const char *end = ends[i % 3];
+        int len = snprintf(stream, sizeof stream, "data:%s%s%sdata:y%s:%s%s%s", text, end, end, end,
+                           text, end, end);
+        snprintf(want, sizeof want, "[message|%s|] [message|y|]", text);
+        struct bki_sse sse;
+        bki_sse_init(&sse, 0, 0);
+        got[0] = '\0';
+        int r = feed(&sse, stream, (size_t)len, i % 7 == 0 ? 11 : (size_t)len);
+        bki_sse_free(&sse);
+        CHECK_EQ(r, 0);
+        CHECK_STR(got, want);
+    }
+}
+
 static void byte_order_mark(void)
 {
     CHECK_STR(EVENTS("\xef\xbb\xbf"
@@ -230,6 +251,6 @@ static void without_memory(void)
 }
 
 CHECK_MAIN(TEST(fields), TEST(an_event_without_data_is_none), TEST(ids_stay), TEST(line_ends),
-           TEST(byte_order_mark), TEST(what_is_not_utf8_is_replaced), TEST(retry),
-           TEST(a_new_connection_keeps_id_and_retry), TEST(limits),
+           TEST(lines_of_any_length), TEST(byte_order_mark), TEST(what_is_not_utf8_is_replaced),
+           TEST(retry), TEST(a_new_connection_keeps_id_and_retry), TEST(limits),
            TEST(the_default_limits_are_1_and_4_mib), TEST(without_memory))
