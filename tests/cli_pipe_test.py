@@ -6,6 +6,7 @@
 import json
 import os
 import resource
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -217,7 +218,7 @@ class Failing(Case):
 
     def test_a_really_full_disk(self):
         script = ("mount -t tmpfs -o size=600k none disk && "
-                  f"{BECK} pipe gen: --to sqlite:disk/t.db?table=t; echo status $?; "
+                  f"{shlex.quote(str(BECK))} pipe gen: --to sqlite:disk/t.db?table=t; echo status $?; "
                   "cp disk/t.db* .")
         (self.dir / "disk").mkdir()
         try:

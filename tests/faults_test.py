@@ -13,6 +13,7 @@ import contextlib
 import os
 import random
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -40,15 +41,18 @@ class Shim:
     """The preloaded library, and how many calls it made go wrong."""
 
     def __init__(self, folder):
-        self.path = folder / "shim.so"
+        self.path = folder / "beck-shim.so"
         self.log = folder / "log"
-        compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-        subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", self.path,
+        # By its name alone: a path in LD_PRELOAD ends at a space.
+        self.search_path = ":".join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
+        compiler = shlex.split(os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc"))
+        subprocess.run([*compiler, "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", self.path,
                         SOURCE / "tests" / "sweep_shim.c"], check=True)
 
     def environment(self, rules, seed=1):
         self.log.unlink(missing_ok=True)
-        return {**os.environ, "BECK_BACKEND": "epoll", "LD_PRELOAD": str(self.path),
+        return {**os.environ, "BECK_BACKEND": "epoll", "LD_PRELOAD": self.path.name,
+                "LD_LIBRARY_PATH": self.search_path,
                 "BECK_SHIM": ",".join(rules), "BECK_SHIM_SEED": str(seed),
                 "BECK_SHIM_LOG": str(self.log)}
 
