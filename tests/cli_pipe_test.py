@@ -217,8 +217,9 @@ class Failing(Case):
         self.assertTrue(lines[-1].endswith(b"}\n"))
 
     def test_a_really_full_disk(self):
+        beck = shlex.quote(str(BECK))
         script = ("mount -t tmpfs -o size=600k none disk && "
-                  f"{shlex.quote(str(BECK))} pipe gen: --to sqlite:disk/t.db?table=t; echo status $?; "
+                  f"{beck} pipe gen: --to sqlite:disk/t.db?table=t; echo status $?; "
                   "cp disk/t.db* .")
         (self.dir / "disk").mkdir()
         try:

@@ -58,9 +58,9 @@ class Session:
                         LD_LIBRARY_PATH=str(BUILD))
 
     def prepared(self, command):
-        command = command.replace("$(pkg-config --cflags beck)", f"-I{SOURCE}/include")
+        command = command.replace("$(pkg-config --cflags beck)", f"-I'{SOURCE}/include'")
         command = command.replace("$(pkg-config --libs beck)",
-                                  " ".join([f"-L{BUILD} -lbeck", *sanitizer()]))
+                                  " ".join([f"-L'{BUILD}' -lbeck", *sanitizer()]))
         return command.replace(self.port_there, self.port)
 
     def run(self, command):

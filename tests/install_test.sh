@@ -5,7 +5,7 @@
 # limit 180
 set -euo pipefail
 
-top=$(mktemp -d)
+top=$(TMPDIR=/tmp mktemp -d) # a shell splits at spaces what pkg-config says
 trap 'rm -rf "$top"' EXIT
 prefix=$top/opt/beck
 cp -r "$BECK_SOURCE/tests/install" "$top/consumer"
