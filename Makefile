@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The front door.  CMake does the work (CMakePresets.json); this installs what is missing first.
 .DEFAULT_GOAL := all
-.PHONY: all demo test tsan quick bench reference interop install fuzz cov format tidy clean help
+.PHONY: all demo test quick bench reference interop install fuzz cov format tidy clean help
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
@@ -13,13 +13,9 @@ all: ## build the libraries, the command, examples and benchmarks into build/
 demo: all ## replay a week of earthquakes through a WebSocket into SQLite
 	@scripts/demo.sh
 
-test: ## every test on both backends: debug, release, ASan with UBSan; and a while of fuzzing
+test: ## every test on both backends, in four builds (two with sanitizers), and a while of fuzzing
 	@scripts/bootstrap.sh test
-	@scripts/test.sh dev release asan fuzz
-
-tsan: ## the same tests under ThreadSanitizer, which takes as long again
-	@scripts/bootstrap.sh test
-	@scripts/test.sh tsan
+	@scripts/test.sh dev release asan tsan fuzz
 
 quick: ## the tests of the dev preset alone
 	@scripts/bootstrap.sh test
