@@ -3,6 +3,7 @@
 /done; its image /hold keeps the browser from taking the document for loaded before that."""
 
 import http.server
+import os
 import re
 import shutil
 import subprocess
@@ -38,13 +39,19 @@ def find_browser():
     return browser or skip("chromium is not installed")
 
 
+def at_home_in(folder):
+    """An environment in which a browser leaves nothing in the home of whoever runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    return {**kept, "HOME": str(folder)}
+
+
 def dump_dom(url, profile, *more):
     """The document at url, once the browser takes it for loaded; and what the browser said."""
     run = subprocess.run(
         [find_browser(), "--headless", "--no-sandbox", "--disable-gpu",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--no-first-run", *more, f"--user-data-dir={profile}", "--dump-dom", url],
-        capture_output=True, text=True, timeout=160)
+        capture_output=True, text=True, timeout=160, env=at_home_in(profile))
     return run.stdout, run.stderr
 
 

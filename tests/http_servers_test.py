@@ -248,7 +248,7 @@ http {{
     access_log off; default_type text/plain; root .; gzip on; gzip_types text/plain;
     client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4;
     scgi_temp_path t5;
-    server {{ listen unix:{folder}/http.sock; listen 127.0.0.1:{port}; }}
+    server {{ listen "unix:{folder}/http.sock"; listen 127.0.0.1:{port}; }}
     server {{ listen 127.0.0.1:{tls} ssl; ssl_certificate server.pem;
              ssl_certificate_key server.key; ssl_protocols {protocols}; }}
 }}

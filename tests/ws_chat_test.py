@@ -12,6 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
+from chromium_page import at_home_in
 from ws_programs import Checks, EchoServer, skip
 
 try:
@@ -134,7 +135,7 @@ def check_chromium(url):
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
              "--disable-background-networking", "--disable-component-update", "--disable-sync",
              "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=at_home_in(profile))
         try:
             for line in process.stderr:
                 if line.startswith("DevTools listening on "):
