@@ -32,7 +32,7 @@
 #define COPY_SIZE ((size_t)16 * 1024)
 #define MOST_FRAMES 48
 #define MOST_STACK ((uint64_t)64 << 20)
-#define ANSWER_NS 200000000
+#define ANSWER_NS 100000000 /* of processor time */
 #define ROUND_NS 1000000
 #define LEAST_NAP_NS 1000000
 
@@ -76,11 +76,16 @@ struct bki_stall {
     bk_place frames[MOST_FRAMES];
 };
 
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec t = {0};
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static int64_t now_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- The sample ---- */
@@ -274,12 +279,12 @@ static bool is_answered(struct bki_stall *s)
  * is blocked or the program's own, or a call is busy in the kernel all the time. */
 static bool sample(struct bki_stall *s)
 {
-    int64_t until_ns = now_ns() + ANSWER_NS;
     bool done = sample_sleeping(s);
     if (!done && has_handler() && set_timer(s, ROUND_NS)) {
+        int64_t until_ns = clock_ns(s->clock) + ANSWER_NS;
         do {
             done = is_answered(s) || sample_sleeping(s);
-        } while (!done && now_ns() < until_ns);
+        } while (!done && clock_ns(s->clock) < until_ns);
         set_timer(s, 0);
     }
     if (!done)
