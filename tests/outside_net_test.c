@@ -56,7 +56,7 @@ static int open_things(void *ctx)
     bool ok = REFUSED(bk_connect(&s, "127.0.0.1:9", NULL)) & REFUSED(bk_accept(listener, &s)) &
               REFUSED(bk_serve(listener, serve_nobody, NULL, NULL)) &
               REFUSED(bk_http_serve(listener, serve_no_request, NULL, NULL)) &
-              REFUSED(bk_resolve(&addresses, "localhost:80", NULL)) &
+              REFUSED(bk_resolve(&addresses, "name.invalid:80", NULL)) &
               REFUSED(bk_resolve_name("127.0.0.1:80", name, sizeof name)) &
               REFUSED(bk_http_get(&call, NULL, "http://127.0.0.1:9/", NULL)) &
               REFUSED(bk_ws_connect(&ws, "ws://127.0.0.1:9/", NULL));
