@@ -52,10 +52,11 @@ typedef struct bk_server_event {
 
 /* Receives the next event, connecting (again) as needed.  One task at a time (-EBUSY).
  * Suspends until there is one.  Returns 1 and *event; 0 when the server has ended it for good
- * (204); -ECANCELED, nothing lost; and what ends it for good, which later calls return again:
- * -BK_EREFUSED (a status that is not 200), -BK_EFORMAT (it is no event stream), -BK_ELIMIT (a line
- * or an event over its limit, too many redirects), -BK_EURL (redirected to a URL of another kind,
- * or from https: to http:), -BK_ECERT, -EINVAL, -ENOMEM, or the last of max_failures. */
+ * (204); -ECANCELED, nothing lost (what was being connected is begun again); and what ends it for
+ * good, which later calls return again: -BK_EREFUSED (a status that is not 200), -BK_EFORMAT (it is
+ * no event stream), -BK_ELIMIT (a line or an event over its limit, too many redirects), -BK_EURL
+ * (redirected to a URL of another kind, or from https: to http:), -BK_ECERT, -EINVAL, -ENOMEM, or
+ * the last of max_failures. */
 BK_API int bk_event_source_next(bk_event_source *source, bk_server_event *event);
 
 /* How often a connection was lost and made again: events may have been missed where the server does

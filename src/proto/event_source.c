@@ -25,6 +25,7 @@ struct bk_event_source {
     bool ended;         /* for good: */
     int end;            /* 0, or why */
     size_t n_failures;  /* in a row, the end of a stream among them */
+    bk_time due;        /* when to connect: not put off when next is cancelled meanwhile */
     size_t n_connected; /* connections that brought an event stream */
     struct bki_sse sse;
     size_t at, len; /* what is read and not parsed: buf[at..len) */
@@ -173,18 +174,6 @@ static bool is_final(int r)
            r == -BK_EUNSUPPORTED;
 }
 
-/* The connection has failed or ended (r is 0): another follows, or none. */
-static int lost(struct bk_event_source *s, int r)
-{
-    if (r == -ECANCELED)
-        return r;
-    bk_http_call_close(&s->call, -ECANCELED);
-    if (is_final(r) || (r < 0 && s->n_failures + 1 >= s->max_failures))
-        return end_for_good(s, r);
-    s->n_failures++;
-    return 0;
-}
-
 static bk_duration delay_of(const struct bk_event_source *s)
 {
     int64_t most = s->max_delay.ns;
@@ -197,10 +186,23 @@ static bk_duration delay_of(const struct bk_event_source *s)
     return bk_ns(ns);
 }
 
+/* The connection has failed or ended (r is 0): another follows, or none. */
+static int lost(struct bk_event_source *s, int r)
+{
+    if (r == -ECANCELED)
+        return r;
+    bk_http_call_close(&s->call, -ECANCELED);
+    if (is_final(r) || (r < 0 && s->n_failures + 1 >= s->max_failures))
+        return end_for_good(s, r);
+    s->n_failures++;
+    s->due = bk_time_add(bk_now(), delay_of(s));
+    return 0;
+}
+
 static int connect_once(struct bk_event_source *s)
 {
     bk_http_headers *headers = NULL;
-    int r = s->n_failures > 0 ? bk_sleep(delay_of(s)) : 0;
+    int r = s->n_failures > 0 ? bk_sleep_until(s->due) : 0;
     if (r == 0)
         r = make_headers(s, &headers);
     if (r == 0)

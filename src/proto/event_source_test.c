@@ -234,6 +234,22 @@ LOOP_TEST(a_cancel_loses_nothing)
     script_close(&script);
 }
 
+LOOP_TEST(a_cancel_does_not_put_off_the_next_connection)
+{
+    struct script script = {.answers = {CLOSE STREAM, CLOSE STREAM "data: a\n\n"}};
+    bk_event_source *source = NULL;
+    CHECK_EQ(script_open(&script), 0);
+    CHECK_EQ(bk_event_source_open(&source, script_url(&script, "/"), NULL), 0);
+    bk_time before = bk_now();
+    int r = -ETIMEDOUT;
+    for (int i = 0; i < 20 && r == -ETIMEDOUT; i++)
+        r = bk_wait_for(next_event, source, bk_ms(700));
+    CHECK_EQ(r, 1);
+    CHECK_EQ(bk_time_since(bk_now(), before).ns, bk_seconds(3).ns);
+    bk_event_source_close(&source, 0);
+    script_close(&script);
+}
+
 CHECK_MAIN(TEST(events_until_the_server_says_204), TEST(the_server_sets_the_delay),
            TEST(an_event_cut_off_is_dropped), TEST(what_ends_it_for_good),
            TEST(so_does_a_redirect_that_is_not_followed),
@@ -241,4 +257,5 @@ CHECK_MAIN(TEST(events_until_the_server_says_204), TEST(the_server_sets_the_dela
            TEST(an_id_without_data_counts), TEST(failures_in_a_row_wait_longer),
            TEST(ends_in_a_row_do_not_wait_longer), TEST(a_retry_of_0_does_not_spin),
            TEST(where_to_begin), TEST(an_event_over_its_limit),
-           TEST(silence_is_allowed_unless_it_is_limited), TEST(a_cancel_loses_nothing))
+           TEST(silence_is_allowed_unless_it_is_limited), TEST(a_cancel_loses_nothing),
+           TEST(a_cancel_does_not_put_off_the_next_connection))
