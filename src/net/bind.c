@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -25,33 +24,6 @@ static int set_options(int fd, int family, const bk_listen_opts *opts, bool v6on
     return r < 0 ? r : bki_set_keep_alive(fd, opts->keep_alive);
 }
 
-/* Does nobody listen on this Unix socket file any more? */
-static bool is_stale(const struct bki_address *address)
-{
-    struct stat st;
-    if (address->un.sun_path[0] == '\0' || stat(address->un.sun_path, &st) < 0 ||
-        !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, &address->any, address->len) < 0 && errno == ECONNREFUSED;
-    close(fd);
-    return refused;
-}
-
-static int bind_to(int fd, const struct bki_address *address)
-{
-    if (bind(fd, &address->any, address->len) == 0)
-        return 0;
-    if (errno != EADDRINUSE || address->any.sa_family != AF_UNIX)
-        return -errno;
-    if (!is_stale(address))
-        return -EADDRINUSE;
-    unlink(address->un.sun_path);
-    return bind(fd, &address->any, address->len) < 0 ? -errno : 0;
-}
-
 /* A socket bound to address: its descriptor, or an error. */
 static int open_socket(const struct bki_address *address, const bk_listen_opts *opts, bool v6only)
 {
@@ -61,7 +33,7 @@ static int open_socket(const struct bki_address *address, const bk_listen_opts *
         return -errno;
     int r = set_options(fd, family, opts, v6only);
     if (r == 0)
-        r = bind_to(fd, address);
+        r = bki_bind(fd, SOCK_STREAM, address);
     if (r < 0) {
         close(fd);
         return r;
@@ -69,23 +41,13 @@ static int open_socket(const struct bki_address *address, const bk_listen_opts *
     return fd;
 }
 
-/* Keeps what is needed later: the address for people, and which file to remove. */
-static int remember(struct bk_listener *l, const char *path)
+/* Keeps the address for people. */
+static int remember(struct bk_listener *l)
 {
     struct bki_address bound = {.len = sizeof bound - offsetof(struct bki_address, any)};
     char text[BKI_ADDRESS_TEXT];
-    struct stat st;
     if (getsockname(l->fd.fd, &bound.any, &bound.len) < 0)
         return -errno;
-    if (path && path[0] != '\0') {
-        l->path = bki_strdup(path);
-        if (!l->path)
-            return -ENOMEM;
-        if (stat(l->path, &st) == 0) {
-            l->dev = st.st_dev;
-            l->ino = st.st_ino;
-        }
-    }
     l->address = bki_strdup(bki_address_format(&bound, text));
     return l->address ? 0 : -ENOMEM;
 }
@@ -96,7 +58,8 @@ int bki_listener_bind(struct bk_listener *l, const struct bki_address *address, 
     if (r < 0)
         return r;
     bki_fd_init(&l->fd, r, true);
-    return remember(l, address->any.sa_family == AF_UNIX ? address->un.sun_path : NULL);
+    r = bki_unix_file_take(&l->file, address);
+    return r < 0 ? r : remember(l);
 }
 
 int bki_fd_address(const char *text)
@@ -122,7 +85,7 @@ int bki_listener_adopt(struct bk_listener *l, const char *text)
         return -errno;
     bki_fd_init(&l->fd, fd, true);
     l->listens = true;
-    int r = remember(l, NULL);
+    int r = remember(l);
     if (r < 0)
         l->fd.fd = -1; /* it stays whose it was */
     return r;

@@ -5,8 +5,6 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error_slot.h"
@@ -289,19 +287,15 @@ int bk_datagram_fd(const bk_datagram *d)
 int bk_datagram_close(bk_datagram **datagram, int r)
 {
     struct bk_datagram *d = *datagram;
-    struct stat st;
     if (!d)
         return r;
     if (d->receiving || d->sending)
         return bk_fail(-EBUSY, "close of a socket that another task is using");
     /* A forked child closes its copy, and leaves the file to its parent. */
-    if (d->path && d->loop == bki_loop && stat(d->path, &st) == 0 && st.st_dev == d->dev &&
-        st.st_ino == d->ino)
-        unlink(d->path);
+    bki_unix_file_drop(&d->file, d->loop == bki_loop);
     if (d->fd.fd >= 0)
         d->loop->backend->close_fd(d->loop, &d->fd);
     bki_free(d->room);
-    bki_free(d->path);
     bki_free(d->local);
     bki_free(d->remote);
     bki_free(d);

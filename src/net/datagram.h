@@ -5,7 +5,7 @@
 
 #include <beck/datagram.h>
 
-#include "net/address.h"
+#include "net/unix_file.h"
 #include "rt/rt.h"
 
 struct bk_datagram {
@@ -20,9 +20,7 @@ struct bk_datagram {
     char *room; /* of max_size bytes, for the datagram to come; NULL before the first */
     char *local, *remote;
     struct bki_address peer; /* where it is connected; len 0: nowhere */
-    char *path;              /* of a Unix socket file that is ours to remove; NULL: none */
-    dev_t dev;               /* which file that is */
-    ino_t ino;
+    struct bki_unix_file file;
 };
 
 _Static_assert(sizeof(((bk_address *)0)->room) >= sizeof(struct sockaddr_un), "any address fits");

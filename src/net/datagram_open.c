@@ -2,7 +2,6 @@
  * Datagram sockets: made, bound, connected; and addresses as values. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -79,48 +78,7 @@ static int set_options(int fd, int family, const bk_datagram_opts *opts)
     return r == 0 ? set_multicast(fd, family, opts) : r;
 }
 
-/* ---- Binding ---- */
-
-static bool is_file(const struct bki_address *a)
-{
-    return a->any.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
-}
-
-/* Does nobody receive at this Unix socket file any more? */
-static bool is_stale(const struct bki_address *address)
-{
-    struct stat st;
-    if (!is_file(address) || stat(address->un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, &address->any, address->len) < 0 && errno == ECONNREFUSED;
-    close(fd);
-    return refused;
-}
-
-static int bind_to(int fd, const struct bki_address *address)
-{
-    if (bind(fd, &address->any, address->len) == 0)
-        return 0;
-    if (errno != EADDRINUSE || !is_stale(address))
-        return -errno;
-    unlink(address->un.sun_path);
-    return bind(fd, &address->any, address->len) < 0 ? -errno : 0;
-}
-
-/* Which file is ours to remove. */
-static int remember_file(struct bk_datagram *d, const struct bki_address *address)
-{
-    struct stat st;
-    if (!is_file(address) || stat(address->un.sun_path, &st) < 0)
-        return 0;
-    d->path = bki_strdup(address->un.sun_path);
-    d->dev = st.st_dev;
-    d->ino = st.st_ino;
-    return d->path ? 0 : -ENOMEM;
-}
+/* ---- Opening ---- */
 
 static void set_fd(struct bk_datagram *d, int fd, int family)
 {
@@ -149,7 +107,7 @@ static int open_socket(struct bk_datagram *d, const struct bki_address *local,
         local = &unnamed;
     int r = set_options(fd, family, opts);
     if (r == 0 && local)
-        r = bind_to(fd, local);
+        r = bki_bind(fd, SOCK_DGRAM, local);
     if (r == 0 && remote && connect(fd, &remote->any, remote->len) < 0)
         r = -errno;
     if (r < 0) {
@@ -157,7 +115,7 @@ static int open_socket(struct bk_datagram *d, const struct bki_address *local,
         return r;
     }
     set_fd(d, fd, family);
-    return local ? remember_file(d, local) : 0;
+    return local ? bki_unix_file_take(&d->file, local) : 0;
 }
 
 /* ---- Names ---- */

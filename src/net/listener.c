@@ -2,8 +2,6 @@
  * Listening sockets: their life, and accepting. */
 #include "net/listener.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "net/tls.h"
@@ -88,21 +86,17 @@ int bk_listener_fd(const bk_listener *listener)
 int bk_listener_close(bk_listener **listener, int r)
 {
     struct bk_listener *l = *listener;
-    struct stat st;
     if (!l)
         return r;
     if (l->accepting)
         return bk_fail(-EBUSY, "close of a listener that another task accepts from");
     /* A forked child closes its copy, and leaves the file to its parent. */
-    if (l->path && l->loop == bki_loop && stat(l->path, &st) == 0 && st.st_dev == l->dev &&
-        st.st_ino == l->ino)
-        unlink(l->path);
+    bki_unix_file_drop(&l->file, l->loop == bki_loop);
     if (l->fd.fd >= 0)
         l->loop->backend->close_fd(l->loop, &l->fd);
     if (l->spare)
         bki_stream_free(l->spare);
     bk_tls_free(&l->tls);
-    bki_free(l->path);
     bki_free(l->address);
     bki_free(l);
     *listener = NULL;

@@ -6,6 +6,7 @@
 #include <beck/server.h>
 
 #include "net/stream.h"
+#include "net/unix_file.h"
 
 struct bk_listener {
     struct bki_fd fd;
@@ -20,9 +21,7 @@ struct bk_listener {
     bool accepting; /* a task is in bk_accept */
     bool starved;   /* it has said that it waits for descriptors or memory */
     char *address;  /* text of what is bound */
-    char *path;     /* of a Unix socket file that is ours to remove; NULL: none */
-    dev_t dev;      /* which file that is */
-    ino_t ino;
+    struct bki_unix_file file;
 };
 
 /* One without a socket yet; bk_listener_close it.  opts may be NULL.  -ENOMEM. */
