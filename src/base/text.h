@@ -19,6 +19,15 @@ struct bki_text bki_format_bytes(uint64_t n);
 /* "350ms", "1.5s", "1m 4s", "2h 5m", "3d 4h": two units or two digits, rounded; "forever". */
 struct bki_text bki_format_duration(bk_duration d);
 
+/* What a hexadecimal digit stands for; -1 for another character. */
+static inline int bki_hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    char lower = c | 0x20;
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 /* The parsers take a whole NUL-terminated text, without blanks around it, and return 0 and set
  * *out; or return a negative result, set the detail (which quotes the text) and leave *out alone.
  */

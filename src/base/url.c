@@ -9,6 +9,7 @@
 #include <beck/error.h>
 
 #include "base/alloc.h"
+#include "base/text.h"
 
 #define HOST_MAX 255 /* section 3.2.2 */
 
@@ -20,17 +21,6 @@ static bool is_alpha(char c)
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
-}
-
-static int hex_value(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 static bool is_one_of(char c, const char *set)
@@ -75,7 +65,7 @@ static int refuse_char(const struct reader *r, const char *at, const char *where
 
 static bool is_percent_triple(const char *p, const char *end)
 {
-    return end - p >= 3 && p[0] == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0;
+    return end - p >= 3 && p[0] == '%' && bki_hex_value(p[1]) >= 0 && bki_hex_value(p[2]) >= 0;
 }
 
 /* Checks every character of part: one that allowed() takes, or percent-encoded. */
@@ -284,7 +274,7 @@ static int decode_to(char *out, bk_span part)
         if (c == '%') {
             if (!is_percent_triple(part.data + i, part.data + part.len))
                 return bk_fail(-BK_EURL, "'%%' without two hex digits behind it; write %%25");
-            c = (char)(hex_value(part.data[i + 1]) * 16 + hex_value(part.data[i + 2]));
+            c = (char)(bki_hex_value(part.data[i + 1]) * 16 + bki_hex_value(part.data[i + 2]));
             i += 2;
         }
         if (c == '\0')

@@ -419,10 +419,7 @@ static bool belongs_ahead(const char *name)
                                         "Authorization",
                                         "WWW-Authenticate",
                                         NULL};
-    for (const char *const *n = names; *n; n++)
-        if (bki_is_nocase(S(name), *n))
-            return true;
-    return is_framing(name);
+    return bki_is_one_of(S(name), names) || is_framing(name);
 }
 
 int bk_http_reply_trailer(bk_http_req *req, const char *name, const char *value)

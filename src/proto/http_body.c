@@ -4,6 +4,7 @@
 
 #include <beck/error.h>
 
+#include "base/text.h"
 #include "proto/http_chars.h"
 
 #define MAX_DIGITS 16 /* more are leading zeros, which count as extension bytes */
@@ -54,15 +55,6 @@ static int refuse(struct bki_http_decoder *d, enum bki_http_error error)
 {
     d->error = error;
     return bki_http_error_result(error);
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* A byte of the size.  Its digits keep within 64 bits by their number, leading zeros apart. */
@@ -140,7 +132,7 @@ static enum state extension(enum state state, char c)
 /* A byte of a chunk's line, before its CR. */
 static int take_line_byte(struct bki_http_decoder *d, char c)
 {
-    int digit = d->state == SIZE ? hex_digit(c) : -1;
+    int digit = d->state == SIZE ? bki_hex_value(c) : -1;
     if (digit >= 0)
         return take_digit(d, digit);
     if (c == '\r' && may_end(d)) {

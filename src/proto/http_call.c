@@ -35,19 +35,11 @@ static const char *const of_a_body[] = {
     "Content-Type",   "Content-Encoding", "Content-Language", "Content-Location",
     "Content-Digest", "Digest",           "Last-Modified",    NULL};
 
-static bool is_one_of(const char *name, const char *const *names)
-{
-    for (; *names; names++)
-        if (bki_same_nocase(bk_span_str(name), bk_span_str(*names)))
-            return true;
-    return false;
-}
-
 /* What is left of the caller's fields behind a redirect (RFC 9110 15.4). */
 static bool goes_along(const struct outgoing *out, const char *name)
 {
-    return !(out->request->foreign && is_one_of(name, credentials)) &&
-           !(out->request->bodiless && is_one_of(name, of_a_body));
+    return !(out->request->foreign && bki_is_one_of(bk_span_str(name), credentials)) &&
+           !(out->request->bodiless && bki_is_one_of(bk_span_str(name), of_a_body));
 }
 
 static bool has(const struct outgoing *out, const char *name)
@@ -67,7 +59,7 @@ static void write_users(struct bki_http_writer *w, const struct outgoing *out)
 {
     const char *name, *value;
     for (size_t i = 0; bk_http_headers_at(out->request->headers, i, &name, &value); i++) {
-        if (is_one_of(name, reserved))
+        if (bki_is_one_of(bk_span_str(name), reserved))
             bki_http_write_fault(w, "this header field is the client's own to send");
         else if (goes_along(out, name))
             bki_http_write_field(w, bk_span_str(name), bk_span_str(value));
@@ -79,7 +71,8 @@ static void write_framing(struct bki_http_writer *w, const struct bk_http_call *
     static const char *const with_body[] = {"POST", "PUT", "PATCH", NULL};
     if (call->body_len < 0)
         bki_http_write_field(w, bk_span_str("Transfer-Encoding"), bk_span_str("chunked"));
-    else if (call->body_len > 0 || call->streamed || is_one_of(call->method, with_body))
+    else if (call->body_len > 0 || call->streamed ||
+             bki_is_one_of(bk_span_str(call->method), with_body))
         bki_http_write_number(w, bk_span_str("Content-Length"), (uint64_t)call->body_len);
     if (call->expect && call->body_len != 0)
         bki_http_write_field(w, bk_span_str("Expect"), bk_span_str("100-continue"));

@@ -70,6 +70,14 @@ bool bki_same_nocase(bk_span s, bk_span other)
     return true;
 }
 
+bool bki_is_one_of(bk_span s, const char *const *names)
+{
+    for (; *names; names++)
+        if (bki_is_nocase(s, *names))
+            return true;
+    return false;
+}
+
 /* Line ends are left in a folded value only. */
 static bool is_blank(char c)
 {

@@ -39,6 +39,9 @@ static inline bool bki_is_nocase(bk_span s, const char *text)
     return bki_same_nocase(s, bk_span_str(text));
 }
 
+/* Is it one of the names, NULL behind the last, but for ASCII case? */
+bool bki_is_one_of(bk_span s, const char *const *names);
+
 /* s without the spaces, tabs and folds at its ends. */
 bk_span bki_trim(bk_span s);
 

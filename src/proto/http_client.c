@@ -18,12 +18,9 @@ static const bk_http_opts default_opts;
 
 static int choose_proxy(struct bk_http_call *call)
 {
-    const struct bki_endpoint *t = &call->target;
     const char *proxy = call->client->proxy;
-    if (!proxy) {
-        struct bki_proxy_target target = {bk_span_str(t->host), t->port, t->secure};
-        proxy = bki_proxy_from_env(&target, getenv);
-    }
+    if (!proxy)
+        proxy = bki_proxy_from_env(&call->target, getenv);
     bki_endpoint_free(&call->proxy);
     call->by_proxy = proxy && *proxy;
     return call->by_proxy ? bki_endpoint_make_proxy(&call->proxy, proxy) : 0;

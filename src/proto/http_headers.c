@@ -260,20 +260,12 @@ size_t bk_http_headers_remove(bk_http_headers *headers, const char *name)
 
 /* ---- Writing ---- */
 
-static bool is_among(bk_span name, const char *const *names)
-{
-    for (; names && *names; names++)
-        if (bki_is_nocase(name, *names))
-            return true;
-    return false;
-}
-
 void bki_http_write_headers(struct bki_http_writer *w, const struct bk_http_headers *list,
                             const char *const *except)
 {
     for (size_t i = 0; i < list->n; i++) {
         bk_span name = span_of(list, list->fields[i].name);
-        if (!is_among(name, except))
+        if (!except || !bki_is_one_of(name, except))
             bki_http_write_field(w, name, span_of(list, list->fields[i].value));
     }
 }

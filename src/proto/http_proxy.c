@@ -105,16 +105,17 @@ static bool strip_port(bk_span *entry, int port)
     return wanted == port;
 }
 
-static bool entry_holds(bk_span entry, const struct bki_proxy_target *target)
+static bool entry_holds(bk_span entry, const struct bki_endpoint *target)
 {
     if (bk_span_equal(entry, bk_span_str("*")))
         return true;
     if (!strip_port(&entry, target->port))
         return false;
-    return range_holds(entry, target->host) || domain_holds(entry, target->host);
+    bk_span host = bk_span_str(target->host);
+    return range_holds(entry, host) || domain_holds(entry, host);
 }
 
-bool bki_proxy_exempt(const char *list, const struct bki_proxy_target *target)
+bool bki_proxy_exempt(const char *list, const struct bki_endpoint *target)
 {
     static const char separators[] = ", \t";
     while (*(list += strspn(list, separators))) {
@@ -134,8 +135,7 @@ static const char *first_set(char *(*env)(const char *name), const char *lower, 
     return value && *value ? value : NULL;
 }
 
-const char *bki_proxy_from_env(const struct bki_proxy_target *target,
-                               char *(*env)(const char *name))
+const char *bki_proxy_from_env(const struct bki_endpoint *target, char *(*env)(const char *name))
 {
     const char *proxy = target->secure ? first_set(env, "https_proxy", "HTTPS_PROXY")
                                        : first_set(env, "http_proxy", NULL);

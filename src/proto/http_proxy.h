@@ -8,21 +8,13 @@
 #ifndef BECK_SRC_PROTO_HTTP_PROXY_H
 #define BECK_SRC_PROTO_HTTP_PROXY_H
 
-#include <beck/base.h>
-
-/* What is asked for; secure: for https and wss URLs.  host: without brackets. */
-struct bki_proxy_target {
-    bk_span host;
-    int port;
-    bool secure;
-};
+#include "proto/endpoint.h"
 
 /* The proxy's URL or "host:port", as it stands in the environment; NULL for none.  env: getenv, or
  * what a test puts in its place. */
-const char *bki_proxy_from_env(const struct bki_proxy_target *target,
-                               char *(*env)(const char *name));
+const char *bki_proxy_from_env(const struct bki_endpoint *target, char *(*env)(const char *name));
 
 /* Whether a no_proxy list names the target. */
-bool bki_proxy_exempt(const char *list, const struct bki_proxy_target *target);
+bool bki_proxy_exempt(const char *list, const struct bki_endpoint *target);
 
 #endif

@@ -25,7 +25,7 @@ static void set_env(const char *name, const char *value)
 
 static const char *proxy_for(const char *host, int port, bool secure)
 {
-    struct bki_proxy_target target = {bk_span_str(host), port, secure};
+    struct bki_endpoint target = {.host = (char *)(uintptr_t)host, .port = port, .secure = secure};
     const char *proxy = bki_proxy_from_env(&target, fake_env);
     return proxy ? proxy : "none";
 }
@@ -60,7 +60,7 @@ static void an_empty_variable_names_no_proxy(void)
 
 static bool exempt(const char *list, const char *host, int port)
 {
-    struct bki_proxy_target target = {bk_span_str(host), port, false};
+    struct bki_endpoint target = {.host = (char *)(uintptr_t)host, .port = port};
     return bki_proxy_exempt(list, &target);
 }
 

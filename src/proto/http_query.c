@@ -2,6 +2,8 @@
  * Request targets taken apart and decoded. */
 #include "proto/http_query.h"
 
+#include "base/text.h"
+
 void bki_http_split_target(struct bki_http_parts *parts, bk_span target, enum bki_http_form form)
 {
     *parts = (struct bki_http_parts){.path = target};
@@ -27,21 +29,13 @@ void bki_http_split_target(struct bki_http_parts *parts, bk_span target, enum bk
         parts->query = bk_span_of(query + 1, (size_t)(end - query - 1));
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 size_t bki_http_decode_percent(char *out, bk_span s, bool plus)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
         if (c == '%' && s.len - i > 2) {
-            int high = hex(s.data[i + 1]), low = hex(s.data[i + 2]);
+            int high = bki_hex_value(s.data[i + 1]), low = bki_hex_value(s.data[i + 2]);
             if (high >= 0 && low >= 0 && (high | low)) {
                 c = (char)(high << 4 | low);
                 i += 2;

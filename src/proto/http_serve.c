@@ -7,9 +7,8 @@
 #include "proto/http_read.h"
 #include "proto/http_serve.h"
 
-#define SKIP                                                                                       \
-    ((size_t)256 * 1024) /* of a body that a handler left unread: more is not waited for           \
-                          */
+/* Of a body that a handler left unread: more is not waited for. */
+#define SKIP ((size_t)256 * 1024)
 #define LINGER_SECONDS 5
 #define LINGER_DRAINING_MS 500
 #define KEEP ((size_t)4096) /* memory that an idle connection keeps of its last request */
