@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -239,6 +240,35 @@ def check_old_server(folder):
         server.server_close()
 
 
+# ---- The end of a TLS connection ----
+
+def check_goodbye(folder):
+    """A client says goodbye, whether the connection could be used again or not (RFC 9112 9.8)."""
+    context = server_context(folder)
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    for field in (b"", b"Connection: close\r\n"):
+        ends = []
+
+        def serve(listener, field=field, ends=ends):
+            raw, _ = listener.accept()
+            with context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False) as s:
+                s.settimeout(30)
+                s.recv(65536)
+                s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + field + b"\r\nhi")
+                try:
+                    ends.append(s.recv(1))
+                except OSError as error:
+                    ends.append(error)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=serve, args=(listener,))
+            thread.start()
+            check_get(f"TLS: goodbye, {field!r}", f"https://127.0.0.1:{listener.getsockname()[1]}/",
+                      "--cacert", f"{folder}/ca.pem", body=b"hi")
+            thread.join()
+        checks.check(f"TLS: goodbye, {field!r}: it comes", ends == [b""], ends)
+
+
 # ---- nginx ----
 
 NGINX = """
@@ -256,7 +286,6 @@ http {{
 
 
 def free_ports(n):
-    import socket
     sockets = [socket.socket() for _ in range(n)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))
@@ -267,7 +296,6 @@ def free_ports(n):
 
 
 def wait_for_port(port, process):
-    import socket
     while process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -311,6 +339,7 @@ def main():
         make_certificates(folder)
         asyncio.run(with_aiohttp(folder))
         check_old_server(folder)
+        check_goodbye(folder)
         check_nginx(folder)
     checks.end()
 

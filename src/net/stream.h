@@ -101,6 +101,10 @@ bool bki_stream_in_use(const struct bk_stream *s);
  * Returns r, or the first error of the flush. */
 int bki_stream_finish(struct bk_stream *s, int r);
 
+/* Says the filter's goodbye as far as that needs no waiting: before a stream is dropped, or freed
+ * outside of tasks.  Never suspends. */
+void bki_stream_goodbye(struct bk_stream *s);
+
 /* Raw receive: the count (at least one), 0 at the end, or an error; sticky from then on.  Suspends.
  * -ESHUTDOWN when the stream was hung up meanwhile: a filter passes it on, and the read call tells
  * of the end. */

@@ -92,6 +92,12 @@ bool bki_stream_in_use(const struct bk_stream *s)
     return s->reading || s->writing || !bki_list_empty(&s->write_waiters);
 }
 
+void bki_stream_goodbye(struct bk_stream *s)
+{
+    if (s->filter && !s->write_closed && s->write_error == 0 && !bki_stream_in_use(s))
+        (void)s->filter->eof(s);
+}
+
 static bool must_flush(const struct bk_stream *s)
 {
     return s->write_error == 0 && (s->filter || bki_stream_unsent(s) > 0);

@@ -74,8 +74,10 @@ size_t bk_http_client_idle(const bk_http_client *client)
 
 static void free_conn(struct bki_http_conn *conn)
 {
-    if (conn->stream)
+    if (conn->stream) {
+        bki_stream_goodbye(conn->stream); /* RFC 9112 9.8 */
         bk_stream_close(&conn->stream, -ECANCELED);
+    }
     bki_free(conn->route);
     bki_free(conn);
 }
@@ -99,12 +101,10 @@ static struct bki_http_conn *oldest_idle(struct bk_http_client *client)
     return first ? bki_container(first, struct bki_http_conn, link) : NULL;
 }
 
-/* Also from the timer, outside any task: nothing is in flight on an idle connection. */
+/* Also from the timer, outside any task. */
 static void close_idle(struct bk_http_client *client, struct bki_http_conn *conn)
 {
     unlink_idle(client, conn);
-    bki_stream_free(conn->stream);
-    conn->stream = NULL;
     free_conn(conn);
     give_place(client);
 }
