@@ -120,6 +120,8 @@ def framing():
     good("HTTP/1.0, until the connection ends", b"HTTP/1.0 200 OK\r\n\r\nhi")
     good("nothing", OK + b"Content-Length: 0\r\n\r\n", body=b"")
     good("204 has no body", b"HTTP/1.1 204 None\r\nContent-Length: 2\r\n\r\nhi", body=b"")
+    good("204, whatever its fields say", b"HTTP/1.1 204 None\r\nContent-Length: x\r\n"
+         b"Transfer-Encoding: gzip\r\n\r\n", body=b"")
     good("other 2xx", b"HTTP/1.1 206 Part\r\nContent-Length: 2\r\n\r\nhi")
     good("the same length twice", OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi")
     good("the same length in a list", OK + b"Content-Length: 2, 2\r\n\r\nhi")

@@ -254,7 +254,7 @@ static int take_head(struct bk_http_call *call)
         return r;
     bk_stream_consume(call->conn->stream, call->head.len);
     call->answered = true;
-    call->kind = bki_http_body_of(&call->head, bk_span_str(call->method));
+    call->kind = bki_http_body_of(&call->head);
     return bki_http_reply_begin(call);
 }
 
@@ -278,6 +278,7 @@ static int read_one(struct bk_http_call *call)
     if (r < 0)
         return r;
     bki_http_init(&call->head, BKI_HTTP_RESPONSE, call->headers.fields, BKI_HTTP_MAX_FIELDS, NULL);
+    call->head.asked = call->method;
     return bki_http_read_head(call->conn->stream, &call->head);
 }
 

@@ -53,7 +53,7 @@ static int read_connect_answer(bk_stream *s, const struct bki_endpoint *proxy)
     struct bki_http_head head;
     for (int n_informational = 0;; n_informational++) {
         bki_http_init(&head, BKI_HTTP_RESPONSE, fields, BKI_HTTP_MAX_FIELDS, NULL);
-        head.unframed = true; /* RFC 9110 9.3.6: framing fields are ignored */
+        head.asked = "CONNECT";
         int r = bki_http_read_head(s, &head);
         if (r == 0 || r == -BK_EINCOMPLETE)
             return bk_fail(-BK_EREFUSED, "proxy %s: it closed the connection", proxy->shown);

@@ -111,30 +111,35 @@ bool bki_http_has_token(const struct bki_http_head *h, const char *name, const c
     return false;
 }
 
-static bool method_is(bk_span method, const char *text)
+static bool answers(const struct bki_http_head *h, const char *method)
 {
-    size_t n = strlen(text);
-    return method.len == n && memcmp(method.data, text, n) == 0;
+    return h->kind == BKI_HTTP_RESPONSE && h->asked && strcmp(h->asked, method) == 0;
 }
 
-enum bki_http_body bki_http_body_of(const struct bki_http_head *h, bk_span request_method)
+static bool opens_tunnel(const struct bki_http_head *h)
 {
-    bool response = h->kind == BKI_HTTP_RESPONSE;
-    if (response) {
-        if (h->status == 101)
-            return BKI_HTTP_BODY_TUNNEL;
-        if (h->status / 100 == 1 || h->status == 204 || h->status == 304)
-            return BKI_HTTP_BODY_NONE;
-        if (method_is(request_method, "HEAD"))
-            return BKI_HTTP_BODY_NONE;
-        if (h->status / 100 == 2 && method_is(request_method, "CONNECT"))
-            return BKI_HTTP_BODY_TUNNEL;
-    }
+    return h->status == 101 || (h->status / 100 == 2 && answers(h, "CONNECT"));
+}
+
+bool bki_http_ends_with_head(const struct bki_http_head *h)
+{
+    if (h->kind != BKI_HTTP_RESPONSE)
+        return false;
+    return h->status / 100 == 1 || h->status == 204 || h->status == 304 || opens_tunnel(h) ||
+           answers(h, "HEAD");
+}
+
+enum bki_http_body bki_http_body_of(const struct bki_http_head *h)
+{
+    if (opens_tunnel(h))
+        return BKI_HTTP_BODY_TUNNEL;
+    if (bki_http_ends_with_head(h))
+        return BKI_HTTP_BODY_NONE;
     if (h->chunked)
         return BKI_HTTP_BODY_CHUNKED;
     if (h->content_length > 0)
         return BKI_HTTP_BODY_LENGTH;
-    if (h->content_length == 0 || !response)
+    if (h->content_length == 0 || h->kind != BKI_HTTP_RESPONSE)
         return BKI_HTTP_BODY_NONE;
     return BKI_HTTP_BODY_UNTIL_CLOSE;
 }

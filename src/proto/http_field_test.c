@@ -10,15 +10,22 @@
 
 static struct bki_http_field fields[20];
 
-static struct bki_http_head parse(enum bki_http_kind kind, const char *text)
+static struct bki_http_head parse_answer(enum bki_http_kind kind, const char *asked,
+                                         const char *text)
 {
     struct bki_http_head h;
     bki_http_init(&h, kind, fields, 20, NULL);
+    h.asked = asked;
     if (bki_http_feed(&h, text, strlen(text)) != 1) {
         check_failures++;
         fprintf(stderr, "%s: %s\n", text, bki_http_error_text(h.error));
     }
     return h;
+}
+
+static struct bki_http_head parse(enum bki_http_kind kind, const char *text)
+{
+    return parse_answer(kind, NULL, text);
 }
 
 static void test_find(void)
@@ -112,8 +119,8 @@ static void test_params(void)
 
 static enum bki_http_body body_of(enum bki_http_kind kind, const char *method, const char *text)
 {
-    struct bki_http_head h = parse(kind, text);
-    return bki_http_body_of(&h, bk_span_str(method));
+    struct bki_http_head h = parse_answer(kind, method, text);
+    return bki_http_body_of(&h);
 }
 
 static void test_request_bodies(void)
@@ -147,6 +154,25 @@ static void test_response_bodies(void)
     CHECK_EQ(body_of(p, "GET", "HTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n"), BKI_HTTP_BODY_NONE);
     CHECK_EQ(body_of(p, "GET", "HTTP/1.1 103 X\r\n\r\n"), BKI_HTTP_BODY_NONE);
     CHECK_EQ(body_of(p, "GET", "HTTP/1.1 101 X\r\n\r\n"), BKI_HTTP_BODY_TUNNEL);
+    /* Whatever the fields say (RFC 9112 6.3). */
+    static const char odd[] = "Content-Length: x\r\nTransfer-Encoding: gzip\r\n\r\n";
+    static const struct {
+        const char *asked, *line;
+        enum bki_http_body body;
+    } bodiless[] = {
+        {"GET", "HTTP/1.1 103 X", BKI_HTTP_BODY_NONE},
+        {"GET", "HTTP/1.1 204 X", BKI_HTTP_BODY_NONE},
+        {"GET", "HTTP/1.0 304 X", BKI_HTTP_BODY_NONE},
+        {"HEAD", "HTTP/1.1 200 X", BKI_HTTP_BODY_NONE},
+        {"HEAD", "HTTP/1.1 404 X", BKI_HTTP_BODY_NONE},
+        {"GET", "HTTP/1.1 101 X", BKI_HTTP_BODY_TUNNEL},
+        {"CONNECT", "HTTP/1.1 299 X", BKI_HTTP_BODY_TUNNEL},
+    };
+    for (size_t i = 0; i < sizeof bodiless / sizeof *bodiless; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "%s\r\n%s", bodiless[i].line, odd);
+        CHECK_EQ(body_of(p, bodiless[i].asked, text), bodiless[i].body);
+    }
     CHECK_EQ(body_of(p, "CONNECT", "HTTP/1.1 403 X\r\nContent-Length: 9\r\n\r\n"),
              BKI_HTTP_BODY_LENGTH);
 }

@@ -249,7 +249,7 @@ static int take_field(struct bki_http_head *h, bk_span line)
     bk_span name = bk_span_of(line.data, colon);
     bk_span value = bki_trim(bk_span_of(line.data + colon + 1, line.len - colon - 1));
     h->fields[h->n_fields++] = (struct bki_http_field){range_of(h, name), range_of(h, value)};
-    if (h->kind == BKI_HTTP_TRAILERS || h->unframed)
+    if (h->kind == BKI_HTTP_TRAILERS || bki_http_ends_with_head(h))
         return 0;
     switch (name.len) {
     case 4:

@@ -112,8 +112,10 @@ struct bki_http_head {
     enum bki_http_error error;
     size_t error_at; /* offset of the line at fault */
 
-    bool folds;    /* set for responses, set it for their trailers: a field may be folded */
-    bool unframed; /* set it after bki_http_init: what follows the head is no body */
+    bool folds; /* set for responses, set it for their trailers: a field may be folded */
+    /* Set it after bki_http_init of a response: the method that it answers; NULL: none that
+     * matters.  Borrowed. */
+    const char *asked;
 
     /* How far it came. */
     uint32_t max_fields, max_line, max_block;
@@ -182,9 +184,10 @@ enum bki_http_body {
     BKI_HTTP_BODY_TUNNEL,      /* no body: the connection now belongs to another protocol */
 };
 
-/* request_method: of the request this response answers (it decides for HEAD and CONNECT); ignored
- * when h is a request. */
-enum bki_http_body bki_http_body_of(const struct bki_http_head *h, bk_span request_method);
+enum bki_http_body bki_http_body_of(const struct bki_http_head *h);
+
+/* Is this a response that ends with its head, whatever its fields say of a body (RFC 9112 6.3)? */
+bool bki_http_ends_with_head(const struct bki_http_head *h);
 
 /* May the connection carry another message after this one (RFC 9112 9.3)?  A body that ends with
  * the connection forbids it as well; that is the caller's to see. */

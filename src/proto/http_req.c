@@ -17,7 +17,7 @@ int bki_http_req_begin(struct bk_http_req *req, struct bki_http_head *h)
     req->max_body = req->server->opts.max_body;
     req->n_body = 0;
     req->fault_status = 0;
-    enum bki_http_body kind = bki_http_body_of(h, bk_span_of(NULL, 0));
+    enum bki_http_body kind = bki_http_body_of(h);
     bki_http_reader_init(&req->body, req->stream, kind, h->content_length, false,
                          req->server->opts.max_chunk_ext);
     req->body.over = kind == BKI_HTTP_BODY_NONE;

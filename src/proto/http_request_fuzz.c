@@ -92,8 +92,7 @@ static int read_body(struct source *s, const struct bki_http_head *h, struct byt
                      enum bki_http_error *error)
 {
     struct bki_http_decoder d;
-    bki_http_decode_init(&d, bki_http_body_of(h, bk_span_of(NULL, 0)), h->content_length, false,
-                         50);
+    bki_http_decode_init(&d, bki_http_body_of(h), h->content_length, false, 50);
     for (;;) {
         size_t skip;
         int r = bki_http_decode(&d, s->part, s->part_len, &skip);

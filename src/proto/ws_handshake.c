@@ -252,7 +252,7 @@ int bki_ws_check_request(const struct bki_http_head *h, struct bki_ws_offer *o)
     if (!bki_http_has_token(h, "Connection", "Upgrade"))
         return request_wrong(o, 426,
                              "this is a WebSocket endpoint: Connection: Upgrade is missing");
-    if (bki_http_body_of(h, S("")) != BKI_HTTP_BODY_NONE)
+    if (bki_http_body_of(h) != BKI_HTTP_BODY_NONE)
         return request_wrong(o, 400, "a WebSocket request has no body");
     int r = bki_http_get(h, "Sec-WebSocket-Version", &version);
     if (r < 0)
