@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Messages through a channel of 64 between two threads: ns for each one.  The argument says what
+ * Messages through a channel between two threads: ns for each one.  The first argument says what
  * sends and what receives: "loops" (default) two loops, "threads" two plain threads, "mixed" a
- * thread into a loop. */
+ * thread into a loop; the second one the channel's limit (64). */
 #include <beck.h>
 
 #include <pthread.h>
@@ -49,12 +49,13 @@ static void *sender(void *ctx)
 int main(int argc, char **argv)
 {
     const char *how = argc > 1 ? argv[1] : "loops";
+    size_t limit = argc > 2 ? strtoul(argv[2], NULL, 10) : 64;
     sender_has_loop = strcmp(how, "loops") == 0;
     receiver_has_loop = strcmp(how, "threads") != 0;
     bk_channel *channel = NULL;
     pthread_t thread;
     void *sent = NULL;
-    if (bk_channel_new(&channel, &(bk_channel_opts){.limit = 64}) < 0)
+    if (bk_channel_new(&channel, &(bk_channel_opts){.limit = limit}) < 0)
         return 1;
     int64_t start = bench_ns();
     if (pthread_create(&thread, NULL, sender, channel) != 0)

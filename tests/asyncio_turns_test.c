@@ -81,6 +81,48 @@ LOOP_TEST(C025_C026_F2_callbacks_and_waiters_of_a_task_share_one_line)
     bk_task_free(&subject);
 }
 
+static int gather_it(void *ctx)
+{
+    int r = bk_gather_tasks(&subject, 1, NULL);
+    return r < 0 ? r : say(ctx);
+}
+
+static int wait_for_it(void *ctx)
+{
+    int r = bk_wait(&subject, 1, BK_ALL_COMPLETED, bk_forever());
+    return r < 0 ? r : say(ctx);
+}
+
+static int shield_it(void *ctx)
+{
+    int r = bk_task_wait_shielded(subject, NULL);
+    return r < 0 ? r : say(ctx);
+}
+
+static int complete_it(void *ctx)
+{
+    bk_as_completed *ended = NULL;
+    size_t i;
+    int r = bk_as_completed_new(&ended, &subject, 1, bk_forever());
+    if (r == 0)
+        r = bk_as_completed_next(ended, &i);
+    bk_as_completed_free(&ended);
+    return r < 0 ? r : say(ctx);
+}
+
+/* In asyncio the plain wait comes first, for the others take a turn of their own. */
+LOOP_TEST(all_who_wait_for_a_task_go_on_in_the_order_of_their_coming)
+{
+    subject = start(yield_and_say, "end");
+    bk_task *tasks[] = {start(gather_it, "gather"), start(wait_for_it, "wait"),
+                        start(shield_it, "shield"), start(complete_it, "as_completed"),
+                        start(wait_for_subject, "await")};
+    let_run(4);
+    CHECK_STR(trace_text(), "end gather wait shield as_completed await");
+    bk_task_free_all(tasks, 5);
+    bk_task_free(&subject);
+}
+
 struct nap {
     int ms, result;
 };
@@ -405,7 +447,8 @@ LOOP_TEST(C112_S4_who_releases_and_wants_again_comes_last)
     bk_sem_free(&sem);
 }
 
-CHECK_MAIN(TEST(C025_C030_F2_callbacks_and_waiters_of_a_future_share_one_line),
+CHECK_MAIN(TEST(all_who_wait_for_a_task_go_on_in_the_order_of_their_coming),
+           TEST(C025_C030_F2_callbacks_and_waiters_of_a_future_share_one_line),
            TEST(C025_C026_F2_callbacks_and_waiters_of_a_task_share_one_line),
            TEST(C086_T11_a_cancelled_member_is_told_of_like_others),
            TEST(C085_T8_the_outer_is_cancelled_as_the_inner_ends),
