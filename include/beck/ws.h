@@ -53,6 +53,7 @@ typedef struct bk_ws_opts {
     const char *origin;           /* client: the Origin header; default none */
     bk_tls *tls;                  /* client, for wss://, in use until connected; default
                                    * bk_tls_default() */
+    const char *proxy;            /* client: as in bk_http_client_opts, for ws: URLs as for http: */
     size_t write_buffer;          /* as in bk_stream_opts; default 64 KiB */
     bk_ws_deflate deflate;        /* default: off */
     /* A ping goes out this long after the one before; default 20 s, bk_forever() for none.  Without
@@ -62,7 +63,7 @@ typedef struct bk_ws_opts {
 } bk_ws_opts;
 
 /* Connects to "ws://host[:port]/path?query", or under TLS to "wss://...", and asks for a WebSocket
- * there.
+ * there; by the proxy that opts or the environment names, through CONNECT.
  * out: NULL on entry; bk_ws_close it.  Suspends until the server has answered.
  * Returns 0; -BK_EURL; -BK_EREFUSED (the answer was not "101 Switching Protocols": bk_errmsg has
  * its status); -BK_EPROTO; -ETIMEDOUT; -EINVAL (a header, a protocol or a number in opts that may

@@ -230,7 +230,9 @@ int bk_http_call_write(bk_http_call *call, const void *data, size_t len)
 
 int bki_http_begin(struct bk_http_call *call, const struct bki_http_request *request, bool fresh)
 {
-    struct bki_http_route route = {&call->target, call->by_proxy ? &call->proxy : NULL, fresh};
+    struct bki_http_route route = {.target = &call->target,
+                                   .proxy = call->by_proxy ? &call->proxy : NULL,
+                                   .fresh = fresh};
     int r = bki_http_pool_take(call->client, &route, &call->conn);
     if (r < 0)
         return r;

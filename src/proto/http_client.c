@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * HTTP calls as their users see them: time limits, retries, redirects. */
-#include <stdlib.h>
-
 #include "base/alloc.h"
 #include "proto/http_call.h"
 #include "proto/http_chars.h"
-#include "proto/http_proxy.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 30
 #define DEFAULT_STALL_SECONDS 60
@@ -18,12 +15,10 @@ static const bk_http_opts default_opts;
 
 static int choose_proxy(struct bk_http_call *call)
 {
-    const char *proxy = call->client->proxy;
-    if (!proxy)
-        proxy = bki_proxy_from_env(&call->target, getenv);
     bki_endpoint_free(&call->proxy);
-    call->by_proxy = proxy && *proxy;
-    return call->by_proxy ? bki_endpoint_make_proxy(&call->proxy, proxy) : 0;
+    int r = bki_http_choose_proxy(&call->proxy, &call->target, call->client->proxy);
+    call->by_proxy = r > 0;
+    return r < 0 ? r : 0;
 }
 
 static int set_target(struct bk_http_call *call, const char *url)

@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: MIT
- * A connection for an HTTP client: to the origin, to a proxy, or through one (RFC 9110 9.3.6). */
+ * A connection for a client of HTTP or WebSocket: to the origin, to a proxy, or through one (RFC
+ * 9110 9.3.6). */
+#include <stdlib.h>
+
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "proto/http_call.h"
+#include "proto/http_proxy.h"
 #include "proto/http_read.h"
 #include "proto/http_send.h"
 
-static int start_tls(bk_stream *s, const struct bk_http_client *client, const char *host)
+int bki_http_choose_proxy(struct bki_endpoint *proxy, const struct bki_endpoint *target,
+                          const char *given)
+{
+    *proxy = (struct bki_endpoint){0};
+    if (!given)
+        given = bki_proxy_from_env(target, getenv);
+    if (!given || !*given)
+        return 0;
+    int r = bki_endpoint_make_proxy(proxy, given);
+    return r < 0 ? r : 1;
+}
+
+static int start_tls(bk_stream *s, const struct bki_http_means *means, const char *host)
 {
     static const char *const alpn[] = {"http/1.1", NULL};
-    return bk_stream_start_tls(s, client->tls,
+    return bk_stream_start_tls(s, means->tls,
                                &(bk_start_tls_opts){.server_name = host, .alpn = alpn});
 }
 
@@ -71,7 +87,7 @@ static int read_connect_answer(bk_stream *s, const struct bki_endpoint *proxy)
     }
 }
 
-static int open_tunnel(bk_stream *s, const struct bk_http_client *client,
+static int open_tunnel(bk_stream *s, const struct bki_http_means *means,
                        const struct bki_http_route *route)
 {
     char *credentials = NULL;
@@ -80,22 +96,22 @@ static int open_tunnel(bk_stream *s, const struct bk_http_client *client,
         if (!credentials)
             return bk_fail(-ENOMEM, "no memory for credentials");
     }
-    struct tunnel tunnel = {route->target, credentials, client->user_agent};
+    struct tunnel tunnel = {route->target, credentials, means->user_agent};
     int r = bki_http_send(s, write_connect, &tunnel, bk_span_str(""), "CONNECT request");
     bki_free(credentials);
     return r < 0 ? r : read_connect_answer(s, route->proxy);
 }
 
-static int connect_by_proxy(bk_stream *s, const struct bk_http_client *client,
+static int connect_by_proxy(bk_stream *s, const struct bki_http_means *means,
                             const struct bki_http_route *route)
 {
-    int r = route->proxy->secure ? start_tls(s, client, route->proxy->host) : 0;
-    if (r == 0 && route->target->secure)
-        r = open_tunnel(s, client, route);
+    int r = route->proxy->secure ? start_tls(s, means, route->proxy->host) : 0;
+    if (r == 0 && (route->target->secure || route->tunnel))
+        r = open_tunnel(s, means, route);
     return r;
 }
 
-int bki_http_connect(bk_stream **out, const struct bk_http_client *client,
+int bki_http_connect(bk_stream **out, const struct bki_http_means *means,
                      const struct bki_http_route *route)
 {
     const struct bki_endpoint *first = route->proxy ? route->proxy : route->target;
@@ -104,9 +120,9 @@ int bki_http_connect(bk_stream **out, const struct bk_http_client *client,
                        &(bk_connect_opts){.timeout = bk_forever(),
                                           .stream = {.read_limit = BKI_HTTP_STREAM_LIMIT}});
     if (r == 0 && route->proxy)
-        r = connect_by_proxy(s, client, route);
+        r = connect_by_proxy(s, means, route);
     if (r == 0 && route->target->secure)
-        r = start_tls(s, client, route->target->host);
+        r = start_tls(s, means, route->target->host);
     if (r < 0)
         return bk_stream_close(&s, r);
     *out = s;

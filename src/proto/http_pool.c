@@ -207,7 +207,8 @@ static int make_conn(struct bk_http_client *client, const struct bki_http_route 
     struct bki_http_conn *conn = bki_zalloc(sizeof *conn);
     if (!conn)
         return bk_fail(-ENOMEM, "no memory for an HTTP connection");
-    int r = bki_http_connect(&conn->stream, client, route);
+    const struct bki_http_means means = {client->tls, client->user_agent};
+    int r = bki_http_connect(&conn->stream, &means, route);
     if (r < 0) {
         bki_free(conn);
         return r;

@@ -41,6 +41,13 @@ struct bki_http_route {
     const struct bki_endpoint *target;
     const struct bki_endpoint *proxy; /* NULL: directly */
     bool fresh;                       /* a new connection is wanted */
+    bool tunnel;                      /* by CONNECT to a plain target, too */
+};
+
+/* With what connections are made; the owner's. */
+struct bki_http_means {
+    bk_tls *tls;
+    const char *user_agent;
 };
 
 /* Takes a connection for a route: an idle one that still stands, or a new one.
@@ -59,8 +66,14 @@ bk_stream *bki_http_pool_detach(struct bk_http_client *client, struct bki_http_c
 void bki_http_client_unref(struct bk_http_client *client);
 
 /* Makes a connection for a route (http_connect.c).  Suspends. */
-int bki_http_connect(bk_stream **out, const struct bk_http_client *client,
+int bki_http_connect(bk_stream **out, const struct bki_http_means *means,
                      const struct bki_http_route *route);
+
+/* By which proxy the target is reached: `given` (a URL, "" for none), or, when that is NULL, what
+ * the environment says.  Returns 1: *proxy is filled; 0: directly; -BK_EURL, -ENOMEM.
+ * bki_endpoint_free *proxy, whatever it returned (http_connect.c). */
+int bki_http_choose_proxy(struct bki_endpoint *proxy, const struct bki_endpoint *target,
+                          const char *given);
 
 /* "Basic " and the credentials (RFC 7617); bki_free it.  NULL without memory (http_connect.c). */
 char *bki_http_basic(const char *user, const char *password);

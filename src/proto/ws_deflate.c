@@ -24,6 +24,7 @@ struct bki_ws_inflater {
     z_stream z;
     uint8_t n_tail;   /* bytes of the tail given to zlib */
     bool block_ended; /* zlib stands between blocks, and has taken all there was */
+    bool begun;       /* a byte of the message has come */
 };
 
 static void *zlib_alloc(void *opaque, uInt n, uInt size)
@@ -190,6 +191,11 @@ int bki_ws_inflate(struct bki_ws_inflater *f, const char **in, size_t *in_len, b
                    size_t out_len, size_t *made)
 {
     size_t left;
+    f->begun |= *in_len > 0;
+    if (last && !f->begun) {
+        *made = 0; /* not what the RFC writes for an empty message, but what some peers do */
+        return 0;
+    }
     f->z.next_out = (uint8_t *)out;
     f->z.avail_out = at_most(out_len);
     do {
@@ -203,5 +209,6 @@ int bki_ws_inflate(struct bki_ws_inflater *f, const char **in, size_t *in_len, b
     if (!f->block_ended)
         return bk_fail(-BK_EFORMAT, "not DEFLATE data: the message ends in the middle");
     f->n_tail = 0;
+    f->begun = false;
     return 0;
 }

@@ -139,6 +139,45 @@ ssize_t bki_ws_write_refusal(struct bki_http_writer *w, int status, const char *
 
 /* ---- Judging ---- */
 
+/* How many parts a list element has that are divided by semicolons outside of quotes. */
+static size_t count_parts(bk_span s)
+{
+    size_t n = 1;
+    bool quoted = false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] == '"')
+            quoted = !quoted;
+        else if (quoted && s.data[i] == '\\')
+            i++;
+        else if (!quoted && s.data[i] == ';')
+            n++;
+    }
+    return n;
+}
+
+/* A name, and parameters behind it, none of them empty (the grammar in RFC 6455 9.1). */
+static bool is_extension(bk_span element)
+{
+    struct bki_http_param p;
+    size_t n = 0, want = count_parts(element);
+    int r;
+    while ((r = bki_http_param_next(&element, &p)) > 0)
+        if (n++ == 0 && p.has_value)
+            return false;
+    return r == 0 && n == want;
+}
+
+static bool each_is(const struct bki_http_head *h, const char *name, bool (*is)(bk_span element))
+{
+    for (ssize_t i = bki_http_find(h, name, 0); i >= 0; i = bki_http_find(h, name, (size_t)i + 1)) {
+        bk_span rest = bki_http_span(h, h->fields[i].value), element;
+        while (bki_http_list_next(&rest, &element))
+            if (!is(element))
+                return false;
+    }
+    return true;
+}
+
 /* The fields of that name hold the token, and nothing else. */
 static bool only_token(const struct bki_http_head *h, const char *name, const char *token)
 {
@@ -168,6 +207,8 @@ static bool was_offered(bk_span element, bk_span offer)
 static int check_extensions(const struct bki_http_head *h, bk_span offer, struct bki_ws_agreed *a)
 {
     const char *name = "Sec-WebSocket-Extensions";
+    if (!each_is(h, name, is_extension))
+        return response_wrong(a, "the response's Sec-WebSocket-Extensions is malformed");
     for (ssize_t i = bki_http_find(h, name, 0); i >= 0; i = bki_http_find(h, name, (size_t)i + 1)) {
         bk_span rest = bki_http_span(h, h->fields[i].value), element;
         while (bki_http_list_next(&rest, &element)) {
@@ -261,6 +302,10 @@ int bki_ws_check_request(const struct bki_http_head *h, struct bki_ws_offer *o)
         return request_wrong(o, 426, "Sec-WebSocket-Version must be 13");
     if (bki_http_get(h, "Sec-WebSocket-Key", &o->key) != 1 || !is_key(o->key))
         return request_wrong(o, 400, "Sec-WebSocket-Key is not one base64 text of 16 bytes");
+    if (!each_is(h, "Sec-WebSocket-Extensions", is_extension))
+        return request_wrong(o, 400, "Sec-WebSocket-Extensions is malformed");
+    if (!each_is(h, "Sec-WebSocket-Protocol", bki_is_token))
+        return request_wrong(o, 400, "Sec-WebSocket-Protocol is not a list of tokens");
     if (bki_http_get(h, "Origin", &o->origin) < 0)
         return request_wrong(o, 400, "Origin is given more than once");
     return 0;

@@ -133,6 +133,10 @@ static void test_requests_accepted(void)
         {.connection = "Connection: keep-alive\r\nConnection: Upgrade\r\n"},
         {.key = "sec-websocket-KEY:\t" KEY " \r\n"},
         {.more = "Content-Length: 0\r\n"},
+        {.more = "Sec-WebSocket-Protocol: a,, b \r\n"},
+        {.more = "Sec-WebSocket-Extensions:\r\n"},
+        {.more = "Sec-WebSocket-Extensions: a ;b; c=\"1\"\r\n"},
+        {.more = "Sec-WebSocket-Extensions: a; b=\";,\\\"\", , c\r\n"},
     };
     struct bki_ws_offer offer;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -171,6 +175,19 @@ static void test_requests_refused(void)
         {{.key = "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Key: " KEY "\r\n"}, 400},
         {{.more = "Origin: a\r\nOrigin: b\r\n"}, 400},
         {{.more = "Content-Length: 1\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Protocol: a b\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Protocol: a, (b)\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: permessage-deflate;\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: permessage-deflate; ; x\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: ; x\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: permessage-deflate=1\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; =1\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=1 2\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a b\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=\"1\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=\"1\"2\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a\r\nSec-WebSocket-Extensions: b;\r\n"}, 400},
         {{.more = "Transfer-Encoding: chunked\r\n"}, 400},
     };
     struct bki_ws_offer offer;
@@ -270,6 +287,7 @@ static int judge_response(const char *lines, const char *offered_extensions,
 #define ACC "Sec-WebSocket-Accept: " ACCEPT "\r\n"
 #define PROTO "Sec-WebSocket-Protocol: "
 #define EXT "Sec-WebSocket-Extensions: "
+#define MALFORMED "the response's Sec-WebSocket-Extensions is malformed"
 
 static void test_responses_accepted(void)
 {
@@ -314,8 +332,12 @@ static void test_responses_refused(void)
         {STATUS UP ACC EXT "pd, b\r\n", "pd", "the server chose an extension that was not offered"},
         {STATUS UP ACC EXT "pd\r\n", "pdx", "the server chose an extension that was not offered"},
         {STATUS EXT "pd\r\n" UP ACC, "", "the server chose an extension that was not offered"},
-        {STATUS UP ACC EXT ";\r\n", ";", "the server chose an extension that was not offered"},
-        {STATUS UP ACC EXT "=\r\n", "pd", "the server chose an extension that was not offered"},
+        {STATUS UP ACC EXT ";\r\n", "pd", MALFORMED},
+        {STATUS UP ACC EXT "=\r\n", "pd", MALFORMED},
+        {STATUS UP ACC EXT "pd=1\r\n", "pd", MALFORMED},
+        {STATUS UP ACC EXT "pd;\r\n", "pd", MALFORMED},
+        {STATUS UP ACC EXT "pd; x=\r\n", "pd", MALFORMED},
+        {STATUS UP ACC EXT "pd; x=\"1\r\n", "pd", MALFORMED},
     };
     struct bki_ws_agreed a;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * The opening handshake on a stream, as a client: bk_ws_connect; and what both sides need. */
 #include <beck/tls.h>
+#include <stdio.h>
 
 #include "base/alloc.h"
 #include "proto/endpoint.h"
+#include "proto/http_pool.h"
 #include "proto/http_read.h"
 #include "proto/http_send.h"
 #include "proto/ws_handshake.h"
@@ -124,17 +126,29 @@ static int shake_hands(struct bk_ws *ws, bk_stream *s, const struct bki_endpoint
     return r < 0 ? r : read_response(ws, s, &request, opts, t->shown);
 }
 
+/* Through a proxy by CONNECT, without TLS as well (RFC 6455 4.1). */
+static int connect_stream(bk_stream **out, const struct bki_endpoint *t, const bk_ws_opts *opts)
+{
+    struct bki_endpoint proxy;
+    char agent[40];
+    struct bki_http_means means = {.tls = opts->tls, .user_agent = agent};
+    struct bki_http_route route = {.target = t, .tunnel = true};
+    snprintf(agent, sizeof agent, "beck/%s", bk_version());
+    int r = bki_http_choose_proxy(&proxy, t, opts->proxy);
+    route.proxy = r > 0 ? &proxy : NULL;
+    if (!means.tls && (t->secure || (r > 0 && proxy.secure)))
+        means.tls = bk_tls_default();
+    if (r >= 0)
+        r = bki_http_connect(out, &means, &route);
+    bki_endpoint_free(&proxy);
+    return r;
+}
+
 static int connect_target(bk_ws **out, const struct bki_endpoint *t, const bk_ws_opts *opts)
 {
-    static const char *const alpn[] = {"http/1.1", NULL};
     bk_stream *s = NULL;
     struct bk_ws *ws = NULL;
-    bk_connect_opts how = {.timeout = bk_forever()};
-    if (t->secure) {
-        how.tls = opts->tls ? opts->tls : bk_tls_default();
-        how.alpn = alpn;
-    }
-    int r = bk_connect(&s, t->address, &how);
+    int r = connect_stream(&s, t, opts);
     if (r < 0)
         return r;
     r = bki_ws_new(&ws, BKI_WS_CLIENT, opts);
