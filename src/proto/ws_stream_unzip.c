@@ -7,7 +7,7 @@
 #include "proto/ws_stream.h"
 #include "rt/turn.h"
 
-#define INPUT_STEP ((size_t)4096) /* of input, at a time */
+#define INPUT_STEP ((size_t)16 * 1024) /* of input, at a time */
 #define INFLATE_WEIGHT                                                                             \
     16 /* a byte of input may cost what 16 bytes of output do (block headers)                      \
         */

@@ -16,9 +16,9 @@
 
 #include "rt/rt.h"
 
-/* The loop's budget of switches goes down by one for so many bytes computed on: a step of 64 KiB
- * uses it up, and the kernel is looked at before the next. */
-#define BKI_BYTES_PER_SWITCH 512
+/* The loop's budget of switches goes down by one for so many bytes computed on: 256 KiB use it up,
+ * and the kernel is looked at before the next. */
+#define BKI_BYTES_PER_SWITCH 2048
 
 /* n bytes have been computed on: gives other tasks their turn now and then, and looks at no cancel.
  */

@@ -24,7 +24,7 @@ static int compute(void *ctx)
     }
     for (int i = 0; i < job->steps; i++) {
         trace("%s", job->name);
-        bki_work(64 * 1024);
+        bki_work(256 * 1024);
     }
     bki_turn_give();
     if (!job->again)
@@ -129,7 +129,7 @@ LOOP_TEST(little_work_adds_up)
 {
     bk_task *other = start(say_once, (char[]){"other"});
     for (int i = 0; i < 200; i++) {
-        bki_work(1024);
+        bki_work(4096);
         if (i % 50 == 0)
             trace("%d", i);
     }
