@@ -25,6 +25,7 @@ struct bki_ws_inflater {
     uint8_t n_tail;   /* bytes of the tail given to zlib */
     bool block_ended; /* zlib stands between blocks, and has taken all there was */
     bool begun;       /* a byte of the message has come */
+    bool final_ended; /* the last byte of it ended a block that says it is the last */
 };
 
 static void *zlib_alloc(void *opaque, uInt n, uInt size)
@@ -160,6 +161,7 @@ static int run_inflate(struct bki_ws_inflater *f, const uint8_t *in, size_t in_l
         f->block_ended = (f->z.data_type & 0xff) == 128;
     /* A block may claim to be the last (RFC 7692 7.2.3.4).  More follows all the same, and may
      * refer to what was. */
+    f->final_ended = r == Z_STREAM_END || (f->final_ended && *used == 0);
     if (r == Z_STREAM_END) {
         f->block_ended = true;
         inflateResetKeep(&f->z);
@@ -173,6 +175,10 @@ static int run_further(struct bki_ws_inflater *f, const char **in, size_t *in_le
 {
     size_t used;
     bool in_tail = last && *in_len == 0;
+    if (in_tail && f->final_ended) {
+        *left = 0; /* no byte for the tail to begin in: some peers leave that out */
+        return 0;
+    }
     int r = in_tail ? run_inflate(f, tail + f->n_tail, BKI_WS_TAIL - f->n_tail, &used)
                     : run_inflate(f, (const uint8_t *)*in, *in_len, &used);
     if (r < 0)
@@ -209,6 +215,6 @@ int bki_ws_inflate(struct bki_ws_inflater *f, const char **in, size_t *in_len, b
     if (!f->block_ended)
         return bk_fail(-BK_EFORMAT, "not DEFLATE data: the message ends in the middle");
     f->n_tail = 0;
-    f->begun = false;
+    f->begun = f->final_ended = false;
     return 0;
 }

@@ -82,6 +82,8 @@ static void the_examples_of_the_rfc(void)
     INFLATES(f, "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", "Hello"); /* a stored block */
     INFLATES(f, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "Hello"); /* a block that says it is the last */
     INFLATES(f, "\xf2\x00\x11\x00\x00", "Hello");             /* and what was is not forgotten */
+    INFLATES(f, "\xf3\x48\xcd\xc9\xc9\x07\x00", "Hello");     /* nothing behind it */
+    INFLATES(f, "\xf2\x00\x11\x00\x00", "Hello");
     INFLATES(f, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "Hello"); /* two blocks */
     INFLATES(f, "\x00", "");
     bki_ws_inflater_free(&f);

@@ -32,7 +32,8 @@ struct bki_ws_zip {
     uint8_t kind;
     char *kept; /* the pieces */
     size_t kept_len, kept_room;
-    char *piece; /* where a part is inflated to and handed out from; NULL: not in use */
+    size_t packed; /* bytes of the message, once it is whole */
+    char *piece;   /* where a part is inflated to and handed out from; NULL: not in use */
 };
 
 /* A frame that several connections send. */
@@ -73,6 +74,7 @@ struct bk_ws {
 
     const bk_task *receiver; /* who is in a receive call */
     uint8_t mode;            /* enum bki_ws_receiving */
+    uint32_t n_events;       /* since the last read, that were not taken the fast way */
     bool ended;              /* nothing more will be received: */
     int end;                 /* 0 the peer closed, else the error */
     bk_msg *part;            /* the message in progress, with room to spare */

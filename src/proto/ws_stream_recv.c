@@ -12,6 +12,9 @@
 #define FIRST_INFLATED ((size_t)256) /* room for what a compressed message may become, at least */
 #define INFLATE_STEP ((size_t)64 * 1024) /* of output, at a time */
 
+#define EVENT_WEIGHT ((size_t)64) /* bytes computed on (turn.h) that a fragment counts for */
+#define CONTROL_EVENTS 32         /* fragments that a control frame, and its answer, count for */
+
 enum { CONTINUE = 2 }; /* besides a receive call's results: nothing to return yet */
 
 /* ---- The end ---- */
@@ -66,6 +69,7 @@ static int take_event(struct bk_ws *ws, const struct bki_ws_event *ev)
         return 1;
     if (ev->reply.len > 0)
         bki_ws_reply(ws, ev->reply);
+    ws->n_events += CONTROL_EVENTS;
     switch (ev->type) {
     case BKI_WS_PONG:
         bki_ws_ping_answered(ws, ev->payload);
@@ -81,13 +85,22 @@ static int take_event(struct bk_ws *ws, const struct bki_ws_event *ev)
 
 static int next_event(struct bk_ws *ws, char *in, size_t len, size_t *used, struct bki_ws_event *ev)
 {
+    ws->n_events++;
     return bki_ws_next(&ws->conn, in, len, used, ev) == 0 ? CONTINUE : take_event(ws, ev);
+}
+
+/* Many small frames are more work than one read. */
+static void charge_events(struct bk_ws *ws)
+{
+    bki_charge(ws->n_events * EVENT_WEIGHT);
+    ws->n_events = 0;
 }
 
 /* The rest of a long frame, straight to its place. */
 static int read_in_place(struct bk_ws *ws, char *place, size_t left, struct bki_ws_event *ev)
 {
     size_t used;
+    charge_events(ws);
     ssize_t n = bki_stream_recv_past(ws->stream, place, left);
     if (n <= 0)
         return input_ended(ws, (int)n);
@@ -98,6 +111,7 @@ static int read_in_place(struct bk_ws *ws, char *place, size_t left, struct bki_
 
 static int read_more(struct bk_ws *ws)
 {
+    charge_events(ws);
     int r = bki_stream_fill(ws->stream, 1);
     return r <= 0 ? input_ended(ws, r) : CONTINUE;
 }
@@ -201,9 +215,21 @@ static bool peer_has_gone(const struct bk_ws *ws)
     return poll(&p, 1, 0) == 1 && !bki_ws_has_input(ws);
 }
 
+/* Room for the rest, if it is like what there is so far. */
+static int reserve_rest(struct bk_ws *ws)
+{
+    size_t left = ws->zip->rest.len, used = ws->zip->packed - left;
+    uint64_t allowed = ws->conn.max_message - ws->part_len + 1;
+    if (used == 0 || left == 0)
+        return 0;
+    double more = (double)left / (double)used * (double)ws->part_len * 1.1;
+    return grow_part(ws, more < (double)allowed ? (size_t)more : (size_t)allowed);
+}
+
 /* A long message, after a wait for its turn: what a peer has left behind is not worth the work. */
 static int inflate_in_turn(struct bk_ws *ws)
 {
+    int reserved = 0;
     if (ws->zip->rest.data == ws->zip->kept && bki_stream_buffered(ws->stream) == 0)
         bki_buf_free(&ws->stream->in);
     int r = bki_turn_take(BKI_TURN_MAKES);
@@ -213,6 +239,8 @@ static int inflate_in_turn(struct bk_ws *ws)
         r = peer_has_gone(ws) ? input_ended(ws, 0) : 0;
     while (r == 0 && ws->zip->more) {
         r = add_inflated(ws, INFLATE_STEP);
+        if (r == 0 && ws->zip->more && !reserved++)
+            r = reserve_rest(ws);
         if (r == 0 && ws->zip->more)
             r = bki_check_cancel();
     }

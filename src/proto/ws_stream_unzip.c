@@ -67,6 +67,7 @@ int bki_ws_zip_take(struct bk_ws *ws, const struct bki_ws_event *ev, bool whole)
     int r = zip->keeping ? append(ws, ev->payload) : 0;
     if (r == 0 && zip->keeping && ev->last)
         bki_ws_zip_use_kept(zip);
+    zip->packed = zip->rest.len;
     return r;
 }
 

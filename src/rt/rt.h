@@ -153,7 +153,8 @@ struct bki_at_end {
 /* Who computes at length (turn.h). */
 struct bki_turn {
     bool taken;
-    struct bki_list lines[2]; /* bki_waiters, by enum bki_turn_line */
+    unsigned n_waiting, most_waiting; /* now; since the line was empty */
+    struct bki_list lines[2];         /* bki_waiters, by enum bki_turn_line */
 };
 
 struct bk_loop {

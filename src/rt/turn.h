@@ -20,14 +20,18 @@
  * and the kernel is looked at before the next. */
 #define BKI_BYTES_PER_SWITCH 2048
 
-/* n bytes have been computed on: gives other tasks their turn now and then, and looks at no cancel.
- */
+/* n bytes have been computed on: the next operation gives way earlier. */
+static inline void bki_charge(size_t n)
+{
+    bki_loop->budget -= (int)(n / BKI_BYTES_PER_SWITCH);
+}
+
+/* The same, and gives way at once when it is time; looks at no cancel. */
 static inline void bki_work(size_t n)
 {
-    struct bk_loop *loop = bki_loop;
-    loop->budget -= (int)(n / BKI_BYTES_PER_SWITCH);
-    if (__builtin_expect(loop->budget < 0, 0))
-        bki_give_way(loop);
+    bki_charge(n);
+    if (__builtin_expect(bki_loop->budget < 0, 0))
+        bki_give_way(bki_loop);
 }
 
 /* What uses up something large that is there goes before what makes something large: of both
