@@ -380,6 +380,17 @@ def run_chapters():
         chapter()
 
 
+def refused_handshake():
+    """A case of its own: an answer that is none ends the case, and not the run."""
+    connection = accept(Peer.listener)
+    while not connection.recv(65536).endswith(b"\r\n\r\n"):
+        pass
+    connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                       b"Connection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n")
+    checks.check("a refused handshake ends the connection", connection.recv(100) == b"")
+    connection.close()
+
+
 def run_client(n_cases):
     """ws_echo_client asks for as many cases as ws_echo has just had, and gets the same ones."""
     Peer.is_client, Peer.n_opened = False, 0
@@ -389,10 +400,11 @@ def run_client(n_cases):
     client = subprocess.Popen([f"{BUILD}/examples/ws_echo_client", f"ws://127.0.0.1:{port}"],
                               stdout=subprocess.PIPE, text=True)
     count = Peer()
-    count.send(frame(TEXT, str(n_cases).encode()) + close_frame(1000))
+    count.send(frame(TEXT, str(n_cases + 1).encode()) + close_frame(1000))
     checks.check("client asks for the count", b"/getCaseCount " in count.request, count.request)
     count.until_end()
     count.socket.close()
+    refused_handshake()
     run_chapters()
     checks.check("as many cases", Peer.n_opened == n_cases + 1, Peer.n_opened)
     report = Peer()
@@ -401,7 +413,7 @@ def run_client(n_cases):
     report.until_end()
     report.socket.close()
     out = client.communicate(timeout=20)[0]
-    checks.check("client ends", client.returncode == 0 and out == f"ran {n_cases} cases\n", out)
+    checks.check("client ends", client.returncode == 0 and out == f"ran {n_cases + 1} cases\n", out)
 
 
 with EchoServer() as server:
