@@ -87,12 +87,6 @@ static long raw_control(BIO *bio, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH;
 }
 
-static int raw_create(BIO *bio)
-{
-    BIO_set_init(bio, 1);
-    return 1;
-}
-
 static void make_raw_method(void)
 {
     raw_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "beck stream");
@@ -101,7 +95,6 @@ static void make_raw_method(void)
     BIO_meth_set_read(raw_method, raw_read);
     BIO_meth_set_write(raw_method, raw_write);
     BIO_meth_set_ctrl(raw_method, raw_control);
-    BIO_meth_set_create(raw_method, raw_create);
 }
 
 static BIO *new_raw(struct bki_tls_conn *c)
@@ -253,12 +246,17 @@ static int protocol_failed(const struct bki_tls_conn *c)
         return certificate_failed(c);
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
         return bk_fail(-BK_ECERT, "TLS with %s: the client shows no certificate", who);
+    if (reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED) /* it has no name below */
+        return bk_fail(-BK_EREFUSED, "TLS with %s: the peer ended it: certificate required", who);
     if (reason > SSL_AD_REASON_OFFSET)
         return bk_fail(-BK_EREFUSED, "TLS with %s: the peer ended it: %s", who,
                        SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST)
         return bk_fail(-BK_EPROTO, "TLS with %s: what the peer sends is not TLS", who);
-    return bk_fail(-BK_EPROTO, "TLS with %s: %s", who, why ? why : "the protocol was broken");
+    return bk_fail(-BK_EPROTO, "TLS with %s: %s%s", who, why ? why : "the protocol was broken",
+                   reason == SSL_R_UNSUPPORTED_PROTOCOL
+                       ? " (of the versions of TLS that the peer speaks none is allowed here)"
+                       : "");
 }
 
 static int cut_short(const struct bki_tls_conn *c)
