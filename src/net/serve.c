@@ -3,6 +3,7 @@
 #include "net/serve.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "net/tls.h"
@@ -31,8 +32,11 @@ void bki_serve_report(const struct bk_stream *s, int result)
     if (result == -ECONNABORTED && s && s->aborted)
         return; /* we did that */
     char detail[512];
-    snprintf(detail, sizeof detail, "%s%s%s", s ? bk_stream_peer(s) : "",
-             bk_errmsg()[0] ? ": " : "", bk_errmsg());
+    const char *peer = s ? bk_stream_peer(s) : "", *why = bk_errmsg();
+    /* Of a connection that the handler took, and of most others, the message says it. */
+    if (strncmp(why, peer, strlen(peer)) == 0)
+        peer = "";
+    snprintf(detail, sizeof detail, "%s%s%s", peer, peer[0] && why[0] ? ": " : "", why);
     const bk_task *self = bk_task_current();
     bk_error_report failed = {
         .what = "a connection's handler failed",

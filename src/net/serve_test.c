@@ -154,6 +154,46 @@ LOOP_TEST(C145_a_failing_handler_ends_its_connection_alone)
     CHECK_EQ(stop_server(&server), -ECANCELED);
 }
 
+static int fail_as_told(void *ctx, bk_stream **stream)
+{
+    struct server *server = ctx;
+    char peer[100];
+    snprintf(peer, sizeof peer, "%s", bk_stream_peer(*stream));
+    server->n_errors++;
+    if (server->n_errors == 1)
+        return bk_fail(-EPROTO, "no good");
+    if (server->n_errors == 2)
+        return bk_fail(-EPROTO, "%s: no good", peer);
+    bk_stream_close(stream, -1);
+    return bk_fail(-EPROTO, "%s: no good", peer);
+}
+
+static void keep_report(void *ctx, const bk_error_report *report)
+{
+    struct server *server = ctx;
+    snprintf(server->last_detail, sizeof server->last_detail, "%s", report->detail);
+}
+
+/* By the report, or by the message in it, or of a stream that is gone. */
+LOOP_TEST(a_report_names_the_peer_once)
+{
+    struct server server = {0};
+    bk_loop_set_on_error(bk_loop_current(), keep_report, &server);
+    CHECK_EQ(start_server(&server, fail_as_told), 0);
+    for (int i = 0; i < 3; i++) {
+        bk_stream *s = NULL;
+        char want[100], c;
+        CHECK_EQ(dial(&server, &s), 0);
+        snprintf(want, sizeof want, "%s: no good", bk_stream_local(s));
+        CHECK(bk_stream_read(s, &c, 1) <= 0);
+        bk_sleep(bk_ms(1));
+        CHECK_STR(server.last_detail, want);
+        bk_stream_close(&s, -1);
+    }
+    bk_loop_set_on_error(bk_loop_current(), NULL, NULL);
+    stop_server(&server);
+}
+
 static int keep(void *ctx, bk_stream **stream)
 {
     struct server *server = ctx;
@@ -399,6 +439,7 @@ static void every_allocation_may_fail(void)
 CHECK_MAIN(TEST(many_connections_are_served_at_once), TEST(a_stream_still_in_use_is_taken_back),
            TEST(accepting_pauses_at_the_limit),
            TEST(C145_a_failing_handler_ends_its_connection_alone),
-           TEST(a_handler_may_keep_its_stream), TEST(a_cancelled_server_cancels_its_handlers),
+           TEST(a_report_names_the_peer_once), TEST(a_handler_may_keep_its_stream),
+           TEST(a_cancelled_server_cancels_its_handlers),
            TEST(SV2_handlers_get_time_to_end_when_that_is_asked_for),
            TEST(a_connection_whose_handler_never_ran_is_closed), TEST(every_allocation_may_fail))

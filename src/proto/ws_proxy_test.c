@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proto/ws_stream_test.h"
+#include "tests/tls_fixture.h"
 
 /* A proxy that says what it is told to, and passes on what the tunnel carries. */
 struct proxy {
@@ -81,14 +82,20 @@ static int serve_one(void *ctx)
     return r;
 }
 
-static void open_proxy(struct proxy *p, const char *answer)
+/* tls: the target's; NULL for none. */
+static void open_secure_proxy(struct proxy *p, const char *answer, bk_tls *tls)
 {
     *p = (struct proxy){.answer = answer};
     CHECK_EQ(bk_listen(&p->listener, "127.0.0.1:0", NULL), 0);
-    CHECK_EQ(bk_listen(&p->target, "127.0.0.1:0", NULL), 0);
+    CHECK_EQ(bk_listen(&p->target, "127.0.0.1:0", &(bk_listen_opts){.tls = tls}), 0);
     CHECK_EQ(bk_go(&p->task, act, p, NULL), 0);
     CHECK_EQ(bk_go(&p->server, serve_one, p, NULL), 0);
     snprintf(p->url, sizeof p->url, "http://joe:pw@%s", bk_listener_address(p->listener));
+}
+
+static void open_proxy(struct proxy *p, const char *answer)
+{
+    open_secure_proxy(p, answer, NULL);
 }
 
 static void close_proxy(struct proxy *p)
@@ -146,14 +153,24 @@ LOOP_TEST(a_refusal_of_the_proxy_is_told_without_secrets)
     close_proxy(&p);
 }
 
-/* There is no TLS behind this one, but a tunnel was asked for. */
 LOOP_TEST(a_secure_url_speaks_tls_in_the_tunnel)
 {
     struct proxy p;
-    open_proxy(&p, CONNECTED);
-    CHECK(talk("wss://nowhere.test/", &(bk_ws_opts){.proxy = p.url}) < 0);
-    CHECK(strstr(p.asked, "CONNECT nowhere.test:443 HTTP/1.1\r\n") == p.asked);
+    bk_tls *server = NULL, *client = NULL;
+    CHECK_EQ(bk_tls_server_new(&server, &(bk_tls_opts){.cert_file = tls_file("server")}), 0);
+    CHECK_EQ(bk_tls_client_new(&client, &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
+    open_secure_proxy(&p, CONNECTED, server);
+    bk_ws_opts opts = {.proxy = p.url, .tls = client};
+    CHECK_EQ(talk("wss://ws.example.org/", &opts), 0);
+    CHECK(strstr(p.asked, "CONNECT ws.example.org:443 HTTP/1.1\r\n") == p.asked);
     close_proxy(&p);
+    open_secure_proxy(&p, CONNECTED, server); /* the name is the target's, as ever */
+    opts.proxy = p.url;
+    CHECK(talk("wss://nowhere.test/", &opts) < 0);
+    CHECK(strstr(bk_errmsg(), "certificate"));
+    close_proxy(&p);
+    bk_tls_free(&server);
+    bk_tls_free(&client);
 }
 
 LOOP_TEST(proxies_that_are_none)
