@@ -6,6 +6,7 @@
 
 #include "tests/sweep_harness.h"
 #include "tests/sweep_shim.h"
+#include "tests/sweep_uring.h"
 
 /* ---- What nobody may notice ---- */
 
@@ -27,6 +28,9 @@ static inline void sweep_disturb(uint64_t seed, unsigned percent)
     shim_add((struct shim_rule){.call = SHIM_SEND, .what = EAGAIN, .percent = percent / 4});
     shim_add((struct shim_rule){.call = SHIM_CONNECT, .what = EINTR, .percent = percent});
     shim_add((struct shim_rule){.call = SHIM_EPOLL_WAIT, .what = EINTR, .percent = percent});
+    shim_add((struct shim_rule){.call = SHIM_POLL, .what = EINTR, .percent = percent});
+    shim_add((struct shim_rule){.call = SHIM_URING_ENTER, .what = EINTR, .percent = percent});
+    shim_add((struct shim_rule){.call = SHIM_URING_ENTER, .what = EBUSY, .percent = percent / 4});
 }
 
 /* Strikes at every step, with calls that do less than they could. */
@@ -78,6 +82,18 @@ static const struct sweep_call_fault {
     {SHIM_FILE, SHIM_SHORT, true},
     {SHIM_CLONE, EAGAIN, false},
     {SHIM_CLONE, ENOMEM, false},
+    {SHIM_THREAD, EAGAIN, false},
+    {SHIM_BIND, EADDRINUSE, false},
+    {SHIM_BIND, ENOBUFS, false},
+    {SHIM_POLL, EINTR, true},
+    {SHIM_POLL, ENOMEM, false},
+    {SHIM_URING_SETUP, ENOMEM, false},
+    {SHIM_URING_SETUP, EMFILE, false},
+    {SHIM_URING_SUBMIT, ENOMEM, false},
+    {SHIM_URING_ENTER, EINTR, true},
+    {SHIM_URING_ENTER, EAGAIN, true},
+    {SHIM_URING_ENTER, EBUSY, true},
+    {SHIM_URING_ENTER, ENOMEM, true},
 };
 
 /* Fails each call of one kind in turn; returns how many there were, -1 when a run went wrong. */

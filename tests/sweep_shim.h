@@ -9,8 +9,11 @@
 #ifndef BECK_TESTS_SWEEP_SHIM_H
 #define BECK_TESTS_SWEEP_SHIM_H
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -36,16 +39,24 @@ enum shim_call {
     SHIM_EPOLL_CTL,
     SHIM_EPOLL_WAIT,
     SHIM_EVENTFD,
-    SHIM_STACK, /* mmap and madvise for task stacks */
-    SHIM_OPEN,  /* open, pipe2, and fcntl for a duplicate */
-    SHIM_FILE,  /* read, write, pread, pwrite, fsync and so on of regular files */
-    SHIM_CLONE, /* the start of a child process */
+    SHIM_STACK,  /* mmap and madvise for task stacks */
+    SHIM_OPEN,   /* open, pipe2, and fcntl for a duplicate */
+    SHIM_FILE,   /* read, write, pread, pwrite, fsync and so on of regular files */
+    SHIM_CLONE,  /* the start of a child process */
+    SHIM_THREAD, /* pthread_create */
+    SHIM_BIND,   /* bind, listen */
+    SHIM_POLL,
+    SHIM_URING_SETUP, /* these three: sweep_uring.h */
+    SHIM_URING_SUBMIT,
+    SHIM_URING_ENTER,
     SHIM_CALLS
 };
 
 static const char *const shim_call_names[SHIM_CALLS] = {
-    "recv",       "send",    "accept", "connect", "socket", "epoll_create", "epoll_ctl",
-    "epoll_wait", "eventfd", "stack",  "open",    "file",   "clone"};
+    "recv",         "send",           "accept",          "connect",       "socket",
+    "epoll_create", "epoll_ctl",      "epoll_wait",      "eventfd",       "stack",
+    "open",         "file",           "clone",           "thread",        "bind",
+    "poll",         "io_uring_setup", "io_uring_submit", "io_uring_enter"};
 
 #define SHIM_SHORT (-1) /* a transfer of half of it, or less */
 
@@ -56,7 +67,7 @@ struct shim_rule {
     long first, last; /* which calls, counted from 1 */
 };
 
-#define SHIM_RULES 8
+#define SHIM_RULES 12
 static struct {
     struct shim_rule rules[SHIM_RULES];
     atomic_int n_rules;
@@ -295,6 +306,15 @@ int epoll_wait(int fd, struct epoll_event *events, int max, int timeout)
     return (int)syscall(SYS_epoll_pwait, fd, events, max, timeout, NULL, (size_t)8);
 }
 
+int epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
+                 const sigset_t *mask)
+{
+    int error = shim_decide(SHIM_EPOLL_WAIT, fd, NULL);
+    if (error)
+        return (int)shim_fail(error);
+    return (int)syscall(SYS_epoll_pwait2, fd, events, max, timeout, mask, (size_t)8);
+}
+
 int eventfd(unsigned int count, int flags)
 {
     int error = shim_decide(SHIM_EVENTFD, -1, NULL);
@@ -376,6 +396,40 @@ int fcntl(int fd, int command, ...)
     va_end(args);
     int error = command == F_DUPFD_CLOEXEC ? shim_decide(SHIM_OPEN, -1, NULL) : 0;
     return (int)(error ? shim_fail(error) : syscall(SYS_fcntl, fd, command, arg));
+}
+
+int bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    int error = shim_decide(SHIM_BIND, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_bind, fd, addr, len));
+}
+
+int listen(int fd, int backlog)
+{
+    int error = shim_decide(SHIM_BIND, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_listen, fd, backlog));
+}
+
+int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+    struct timespec t = {timeout / 1000, timeout % 1000 * 1000000L};
+    int error = shim_decide(SHIM_POLL, -1, NULL);
+    return (int)(error ? shim_fail(error)
+                       : syscall(SYS_ppoll, fds, n, timeout < 0 ? NULL : &t, NULL, (size_t)8));
+}
+
+/* What stands behind a name here: libc's, or a sanitizer's. */
+static inline void *shim_behind(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *arg), void *arg)
+{
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&real = shim_behind("pthread_create");
+    int error = shim_decide(SHIM_THREAD, -1, NULL);
+    return error ? error : real(thread, attr, fn, arg);
 }
 
 /* libc's own, under a name of its own. */

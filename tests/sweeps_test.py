@@ -30,7 +30,7 @@ EXCEPTIONS = {}
 WAYS = ["SWEEP_CANCEL", "SWEEP_TIMEOUT", "SWEEP_BOTH", "SWEEP_SWALLOW", "sweep_allocations",
         "sweep_disturbed", "sweep_calls", "sweep_operations"]
 HARNESS = {"sweep.h", "sweep_harness.h", "sweep_calls.h", "sweep_operations.h", "sweep_shim.h",
-           "alloc_sweep.h", "check.h"}
+           "sweep_uring.h", "alloc_sweep.h", "check.h"}
 
 # ---- Which calls suspend ----
 
