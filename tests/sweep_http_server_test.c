@@ -177,6 +177,13 @@ static const bk_http_serve_opts impatient = {
     .drain = {500000000},
 };
 
+/* For a client that waits for events and sends nothing more: what is over ends soon. */
+static const bk_http_serve_opts impatient_when_idle = {
+    .head_timeout = {500000000},
+    .idle_timeout = {1000000000},
+    .min_rate_grace = {60000000000},
+};
+
 /* A client that has failed does not come. */
 static int accept_in_time(struct site *site, bk_stream **s)
 {
@@ -185,10 +192,10 @@ static int accept_in_time(struct site *site, bk_stream **s)
     return r < 0 ? r : bk_timeout_close(&limit, bk_accept(site->listener, s));
 }
 
-static int serve_one(struct site *site, bk_http_fn *handler)
+static int serve_with(struct site *site, bk_http_fn *handler, const bk_http_serve_opts *opts)
 {
     bk_stream *s = NULL;
-    bki_http_server_init(&site->server, handler, site, &impatient);
+    bki_http_server_init(&site->server, handler, site, opts);
     int r = accept_in_time(site, &s);
     if (r == 1) {
         int size = 4096;
@@ -197,6 +204,11 @@ static int serve_one(struct site *site, bk_http_fn *handler)
         r = bki_http_serve_stream(&site->server, &s);
     }
     return bk_stream_close(&s, r);
+}
+
+static int serve_one(struct site *site, bk_http_fn *handler)
+{
+    return serve_with(site, handler, &impatient);
 }
 
 static int serve_echo(void *ctx)
@@ -226,7 +238,7 @@ static int serve_text(void *ctx)
 
 static int serve_events(void *ctx)
 {
-    int r = serve_one(ctx, send_events);
+    int r = serve_with(ctx, send_events, &impatient_when_idle);
     /* Its client leaves, and the connection is dropped. */
     return r == -ECANCELED && bki_check_cancel() == 0 ? 0 : r;
 }
