@@ -377,6 +377,19 @@ def expect_continue():
     answers("no 100 for HTTP/1.0", head.replace(b"1.1", b"1.0") + b"hello", [200])
 
 
+# ---- The end of a connection whose client is still sending (RFC 9112 9.6) ----
+
+def still_sending():
+    """The whole answer arrives, not a reset."""
+    for name, head, status in (
+            ("chunks", CHUNKED + b"zz\r\n", 400),
+            ("no Host", b"POST / HTTP/1.1\r\nContent-Length: 4194304\r\n\r\n", 400),
+            ("a long target", b"GET /" + b"a" * 9000, 414),
+            ("a long head", b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"b" * 70000, 431),
+            ("close", b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n", 200)):
+        answers(f"still sending: {name}", head + b"x" * (4 << 20), [status], pieces=65536)
+
+
 # ---- curl ----
 
 def with_curl(url, *options):
@@ -420,7 +433,7 @@ def main():
     global server
     parts = [refuse_request_lines, refuse_bytes, refuse_fields, refuse_framing, refuse_chunks,
              refuse_sizes, accept_requests, accept_bodies, accept_pieces, keep_connections,
-             expect_continue]
+             expect_continue, still_sending]
     wanted = sys.argv[1:]
     with EchoServer(name="http_echo") as echo:
         server = Server(echo)
