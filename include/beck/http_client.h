@@ -92,7 +92,8 @@ BK_API int bk_http_get(bk_http_call **out, bk_http_client *client, const char *u
 /* The same for any method, with a body (borrowed; len 0: none).  A redirect by 303, or by 301 or
  * 302 of a POST, is followed by a GET without the fields that tell of a body; by 307 or 308, with
  * the same body again.
- * method: upper case as it is sent. */
+ * method: upper case as it is sent.  OPTIONS of a URL without a path asks about the server as a
+ * whole. */
 BK_API int bk_http_request(bk_http_call **out, bk_http_client *client, const char *method,
                            const char *url, bk_span body, const bk_http_opts *opts);
 

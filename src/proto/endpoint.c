@@ -76,6 +76,7 @@ static int take_parts(struct bki_endpoint *t, const struct bki_url *url, bool se
     if (r < 0)
         return r;
     t->secure = secure;
+    t->bare = url->path.len == 0 && !url->query.data;
     t->port = url->port < 0 ? own_port : url->port;
     t->address = bki_text_join("%s%s%s:%d", open, t->host, close, t->port);
     t->host[strcspn(t->host, "%")] = '\0'; /* a zone means something here alone (RFC 6874 4) */

@@ -8,6 +8,7 @@
 /* All texts are owned by the target; NULL when absent. */
 struct bki_endpoint {
     bool secure;           /* the scheme with TLS */
+    bool bare;             /* neither path nor query were given */
     int port;              /* given, or the scheme's */
     char *host;            /* without brackets and zone: the name to verify; in lower case */
     char *address;         /* for bk_connect: "host:port", "[::1]:443", "[fe80::1%eth0]:80" */

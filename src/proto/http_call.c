@@ -78,20 +78,23 @@ static void write_framing(struct bki_http_writer *w, const struct bk_http_call *
         bki_http_write_field(w, bk_span_str("Expect"), bk_span_str("100-continue"));
 }
 
-/* A proxy is asked with the whole URL (RFC 9112 3.2.2), and CONNECT names an authority. */
+/* A proxy is asked with the whole URL (RFC 9112 3.2.2), CONNECT names an authority, and OPTIONS
+ * without a path is about the whole server (3.2.4). */
 static void write_line(struct bki_http_writer *w, const struct bk_http_call *call)
 {
     bk_span method = bk_span_str(call->method);
+    bool whole = call->target.bare && strcmp(call->method, "OPTIONS") == 0;
     if (strcmp(call->method, "CONNECT") == 0) {
         bki_http_write_request(w, method, bk_span_str(call->target.address));
     } else if (call->by_proxy && !call->target.secure) {
-        char *url = bki_text_join("http://%s%s", call->target.authority, call->target.path);
+        char *url =
+            bki_text_join("http://%s%s", call->target.authority, whole ? "" : call->target.path);
         bki_http_write_request(w, method, bk_span_str(url ? url : "*"));
         if (!url)
             bki_http_write_fault(w, "out of memory");
         bki_free(url);
     } else {
-        bki_http_write_request(w, method, bk_span_str(call->target.path));
+        bki_http_write_request(w, method, bk_span_str(whole ? "*" : call->target.path));
     }
 }
 
@@ -230,9 +233,8 @@ int bk_http_call_write(bk_http_call *call, const void *data, size_t len)
 
 int bki_http_begin(struct bk_http_call *call, const struct bki_http_request *request, bool fresh)
 {
-    struct bki_http_route route = {.target = &call->target,
-                                   .proxy = call->by_proxy ? &call->proxy : NULL,
-                                   .fresh = fresh};
+    struct bki_http_route route = {
+        .target = &call->target, .proxy = call->by_proxy ? &call->proxy : NULL, .fresh = fresh};
     int r = bki_http_pool_take(call->client, &route, &call->conn);
     if (r < 0)
         return r;

@@ -191,6 +191,34 @@ LOOP_TEST(a_proxy_is_asked_for_the_whole_url)
     script_close(&script);
 }
 
+/* RFC 9112 3.2.4: "*" to the server itself, a URL without a path to a proxy. */
+LOOP_TEST(options_without_a_path_are_about_the_server)
+{
+    static const char *const wanted[][2] = {{"", "OPTIONS * HTTP/1.1\r\n"},
+                                            {"/", "OPTIONS / HTTP/1.1\r\n"},
+                                            {"?q", "OPTIONS /?q HTTP/1.1\r\n"}};
+    struct script script = {.answers = {HELLO, HELLO, HELLO, HELLO}};
+    bk_http_client *client = NULL;
+    bk_http_call *call = NULL;
+    char proxy[200];
+    CHECK_EQ(script_open(&script), 0);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_EQ(bk_http_request(&call, NULL, "OPTIONS", script_url(&script, wanted[i][0]),
+                                 bk_span_str(""), NULL),
+                 0);
+        bk_http_call_close(&call, 0);
+        CHECK(asked(&script, wanted[i][1]));
+    }
+    snprintf(proxy, sizeof proxy, "http://%s", bk_listener_address(script.listener));
+    CHECK_EQ(bk_http_client_new(&client, &(bk_http_client_opts){.proxy = proxy}), 0);
+    CHECK_EQ(bk_http_request(&call, client, "OPTIONS", "http://h.test:81", bk_span_str(""), NULL),
+             0);
+    bk_http_call_close(&call, 0);
+    bk_http_client_free(&client);
+    CHECK(asked(&script, "OPTIONS http://h.test:81 HTTP/1.1\r\n"));
+    script_close(&script);
+}
+
 LOOP_TEST(a_tunnel_is_asked_for_before_tls)
 {
     struct script script = {.answers = {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
@@ -229,4 +257,5 @@ CHECK_MAIN(TEST(a_chunked_body), TEST(a_body_of_a_length_told_before), TEST(a_bo
            TEST(a_refused_expectation_is_given_up),
            TEST(an_early_answer_is_found_while_the_body_goes_out),
            TEST(an_upgrade_hands_the_stream_over), TEST(a_proxy_is_asked_for_the_whole_url),
+           TEST(options_without_a_path_are_about_the_server),
            TEST(a_tunnel_is_asked_for_before_tls), TEST(urls_that_are_none))
