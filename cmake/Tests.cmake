@@ -13,12 +13,13 @@ find_program(BECK_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
 find_program(BECK_PYTHON python3)
 beck_layer_use(tests tests)   # "tests/check.h"
 
-# One ctest entry for each backend; the backend "-" means that none is named.
+# One ctest entry for each backend; the backend "-" means that none is named.  Whom tests talk to is
+# on this machine, and no proxy that the environment names is asked for it.
 function(beck_register name label limit backends)
     foreach(backend ${backends})
         set(entry ${label}/${name})
         set(env BECK_BUILD=${PROJECT_BINARY_DIR} BECK_SOURCE=${PROJECT_SOURCE_DIR}
-            ${sanitizer_env})
+            "no_proxy=*" "NO_PROXY=*" ${sanitizer_env})
         if(NOT backend STREQUAL "-")
             string(APPEND entry :${backend})
             list(APPEND env BECK_BACKEND=${backend})
