@@ -6,7 +6,8 @@ set(BECK_TEST_LIMIT 180)   # a busy machine runs them several times slower
 set(sanitizer_env "")
 if(BECK_SANITIZE OR BECK_FUZZ)
     set(BECK_TEST_LIMIT 600)
-    set(sanitizer_env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1)
+    set(sanitizer_env ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+        "TSAN_OPTIONS=suppressions='${PROJECT_SOURCE_DIR}/tests/tsan.supp'")
 endif()
 # The system's python3 is the one that Debian's modules belong to.
 find_program(BECK_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH)
