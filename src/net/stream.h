@@ -164,6 +164,8 @@ ssize_t bki_stream_recv_past(struct bk_stream *s, void *buf, size_t len);
 /* Receives into the in-buffer, making room for at least `want` bytes in all.  1, 0 at the end, or
  * an error. */
 int bki_stream_fill(struct bk_stream *s, size_t want);
+/* The same of what there is, without waiting for it: -EAGAIN for nothing. */
+int bki_stream_fill_now(struct bk_stream *s);
 
 /* A reader inside a call sees what has become of the stream; if nothing has, its call fails with
  * -ECANCELED although nobody has cancelled it, and nothing is lost. */

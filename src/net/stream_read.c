@@ -213,6 +213,17 @@ int bki_stream_fill(struct bk_stream *s, size_t want)
     return 1;
 }
 
+int bki_stream_fill_now(struct bk_stream *s)
+{
+    int r = make_room(s, bki_stream_buffered(s) + 1);
+    ssize_t n = r < 0 ? r : end_if_hung_up(s, receive_past(s, bki_buf_end(&s->in), room(s), true));
+    if (n <= 0)
+        return (int)n;
+    adapt(s, room(s), (size_t)n);
+    bki_buf_commit(&s->in, (size_t)n);
+    return 1;
+}
+
 static size_t take(struct bk_stream *s, void *buf, size_t len)
 {
     size_t n = bki_stream_buffered(s);

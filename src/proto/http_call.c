@@ -152,11 +152,37 @@ static int send_head(struct bk_http_call *call, const struct bki_http_request *r
 
 /* ---- The request's body ---- */
 
-/* Whether the server has said something, or gone: looked at between pieces of a long body. */
-static bool has_answered(const bk_stream *s)
+/* Drops informational responses that have come.  Whether another one, or nonsense, is there. */
+static bool skip_informational(struct bk_stream *s)
+{
+    struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
+    struct bki_http_head head;
+    while (bki_stream_buffered(s) > 0) {
+        bk_span in = bki_buf_span(&s->in);
+        bki_http_init(&head, BKI_HTTP_RESPONSE, fields, BKI_HTTP_MAX_FIELDS, NULL);
+        int r = bki_http_feed(&head, in.data, in.len);
+        if (r == 0)
+            return false;
+        if (r < 0 || head.status >= 200 || head.status == 101)
+            return true;
+        bk_stream_consume(s, head.len);
+    }
+    return false;
+}
+
+/* Whether the server has answered, or gone: looked at between pieces of a long body.  That it has
+ * said something is not enough: hints may come meanwhile, and what a protocol below has to say. */
+static bool has_answered(struct bk_stream *s)
 {
     struct pollfd p = {.fd = bk_stream_fd(s), .events = POLLIN | POLLRDHUP};
-    return poll(&p, 1, 0) > 0;
+    int r = 1;
+    while (r == 1 && !skip_informational(s)) {
+        if (poll(&p, 1, 0) <= 0)
+            return false;
+        s->fd.maybe_readable = true;
+        r = bki_stream_fill_now(s);
+    }
+    return r != -EAGAIN && r != -ECANCELED; /* of a cancel the write tells */
 }
 
 /* A server that ends the connection while the body comes has mostly answered before. */

@@ -101,6 +101,56 @@ LOOP_TEST(a_refusal_saves_the_body)
     script_close(&script);
 }
 
+struct hinter {
+    bk_listener *listener;
+    bk_event *hinted;
+};
+
+/* Says something before the body is there that is no answer yet. */
+static int hint_and_answer(void *ctx, bk_stream **stream)
+{
+    struct hinter *h = ctx;
+    bk_span head;
+    char body[10];
+    int r = bk_stream_read_until(*stream, bk_span_str("\r\n\r\n"), &head);
+    if (r == 1)
+        r = bk_stream_write(*stream, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 40);
+    bk_event_set(h->hinted);
+    if (r == 0)
+        r = bk_stream_read_exactly(*stream, body, sizeof body);
+    return r < 0 ? r : bk_stream_write(*stream, HELLO, strlen(HELLO));
+}
+
+static int serve_hints(void *ctx)
+{
+    struct hinter *h = ctx;
+    return bk_serve(h->listener, hint_and_answer, h, NULL);
+}
+
+LOOP_TEST(hints_while_a_body_is_sent_do_not_end_it)
+{
+    struct hinter h = {NULL, NULL};
+    bk_http_call *call = NULL;
+    bk_task *server = NULL;
+    char url[100];
+    CHECK_EQ(bk_event_new(&h.hinted, NULL), 0);
+    CHECK_EQ(bk_listen(&h.listener, "127.0.0.1:0", NULL), 0);
+    CHECK_EQ(bk_go(&server, serve_hints, &h, NULL), 0);
+    snprintf(url, sizeof url, "http://%s/", bk_listener_address(h.listener));
+    CHECK_EQ(bk_http_open(&call, NULL, "PUT", url, 10, NULL), 0);
+    CHECK_EQ(bk_http_call_write(call, "hello", 5), 0);
+    CHECK_EQ(bk_event_wait(h.hinted), 0);
+    CHECK_EQ(bk_http_call_write(call, "world", 5), 0);
+    CHECK_EQ(bk_http_call_finish(call), 0);
+    CHECK_EQ(bk_http_call_status(call), 200);
+    bk_http_call_close(&call, 0);
+    bk_task_cancel(server);
+    bk_task_wait(server, NULL);
+    bk_task_free(&server);
+    bk_listener_close(&h.listener, 0);
+    bk_event_free(&h.hinted);
+}
+
 /* RFC 9110 10.1.1: somebody on the way does not know expectations. */
 LOOP_TEST(a_refused_expectation_is_given_up)
 {
@@ -254,7 +304,7 @@ LOOP_TEST(urls_that_are_none)
 
 CHECK_MAIN(TEST(a_chunked_body), TEST(a_body_of_a_length_told_before), TEST(a_body_waits_for_100),
            TEST(a_body_waits_no_longer_than_1_s), TEST(a_refusal_saves_the_body),
-           TEST(a_refused_expectation_is_given_up),
+           TEST(a_refused_expectation_is_given_up), TEST(hints_while_a_body_is_sent_do_not_end_it),
            TEST(an_early_answer_is_found_while_the_body_goes_out),
            TEST(an_upgrade_hands_the_stream_over), TEST(a_proxy_is_asked_for_the_whole_url),
            TEST(options_without_a_path_are_about_the_server),
