@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Sweeps over flows: whatever strikes, every item that the source gave has ended in one way, and
- * the sink has what counts as stored. */
+ * the sink has what counts as stored; and over connectors, with their files and processes. */
+#include <fcntl.h>
+
 #include <beck/flow.h>
 
 #include "tests/sweep.h"
@@ -9,6 +11,7 @@ enum { ITEMS = 8, LIKED = 6 };
 
 struct mill {
     bk_flow *flow;
+    char in[64], out[64]; /* files */
     int n_given, n_stored;
     int n_settled[ITEMS + 1];
 };
@@ -72,16 +75,21 @@ static int grind(void *ctx)
     return r < 0 ? r : bk_flow_run(m->flow);
 }
 
-static void every_item_has_ended(void *ctx, int result)
+static bk_flow_stats balanced(const struct mill *m)
 {
-    struct mill *m = ctx;
     bk_flow_stats s = {0};
-    if (!m->flow)
-        return;
-    bk_flow_stats_get(m->flow, &s);
+    if (m->flow)
+        bk_flow_stats_get(m->flow, &s);
     if (s.received != s.stored + s.dropped + s.failed + s.lost + s.returned || s.settle_errors)
         sweep_lost("%d items received, %d stored, %d dropped, %d failed, %d lost", (int)s.received,
                    (int)s.stored, (int)s.dropped, (int)s.failed, (int)s.lost);
+    return s;
+}
+
+static void every_item_has_ended(void *ctx, int result)
+{
+    struct mill *m = ctx;
+    bk_flow_stats s = balanced(m);
     if ((int)s.received != m->n_given || (int)s.stored != m->n_stored)
         sweep_lost("%d items given, %d stored; the flow says %d and %d", m->n_given, m->n_stored,
                    (int)s.received, (int)s.stored);
@@ -90,6 +98,75 @@ static void every_item_has_ended(void *ctx, int result)
             sweep_lost("item %d was settled %d times", i, m->n_settled[i]);
     if (result == 0 && (m->n_given != ITEMS || m->n_stored != LIKED))
         sweep_lost("of %d items %d are stored", m->n_given, m->n_stored);
+}
+
+/* ---- From a file, or a command, into a file ---- */
+
+static const char lines[] = "1\n2\n3\n4\n5\n6\n";
+
+static int open_files(void *ctx)
+{
+    struct mill *m = ctx;
+    snprintf(m->in, sizeof m->in, "/tmp/beck-sweep-%d.in", (int)getpid());
+    snprintf(m->out, sizeof m->out, "/tmp/beck-sweep-%d.out", (int)getpid());
+    int fd =
+        (int)syscall(SYS_openat, AT_FDCWD, m->in, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || syscall(SYS_write, fd, lines, sizeof lines - 1) != sizeof lines - 1)
+        return -errno;
+    return close(fd);
+}
+
+static void close_files(void *ctx)
+{
+    struct mill *m = ctx;
+    bk_flow_free(&m->flow);
+    unlink(m->in);
+    unlink(m->out);
+}
+
+static int copy_from(struct mill *m, const char *source)
+{
+    char sink[80];
+    snprintf(sink, sizeof sink, "file:%s?truncate", m->out);
+    int r = bk_flow_new(&m->flow, &(bk_flow_opts){.limit = 2});
+    if (r == 0)
+        r = bk_flow_from(m->flow, source);
+    if (r == 0)
+        r = bk_flow_to(m->flow, sink);
+    return r < 0 ? r : bk_flow_run(m->flow);
+}
+
+static int copy_a_file(void *ctx)
+{
+    struct mill *m = ctx;
+    char source[80];
+    snprintf(source, sizeof source, "file:%s", m->in);
+    return copy_from(m, source);
+}
+
+static int copy_what_a_command_says(void *ctx)
+{
+    struct mill *m = ctx;
+    char source[80];
+    snprintf(source, sizeof source, "exec:cat %s", m->in);
+    return copy_from(m, source);
+}
+
+/* Whole lines in their order, and at least those that count as stored. */
+static void stored_lines_are_there(void *ctx, int result)
+{
+    struct mill *m = ctx;
+    bk_flow_stats s = balanced(m);
+    char text[sizeof lines] = "";
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, m->out, O_RDONLY | O_CLOEXEC);
+    long n = fd < 0 ? 0 : syscall(SYS_read, fd, text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    if (n < 0 || n >= (long)sizeof lines || memcmp(text, lines, (size_t)n) != 0 ||
+        (n % 2 == 1 && !sweep_excused()) || n / 2 < (long)s.stored)
+        sweep_lost("%d lines stored, and the file has %ld bytes: %.20s", (int)s.stored, n, text);
+    if (result == 0 && n != sizeof lines - 1)
+        sweep_lost("the file has %ld bytes", n);
 }
 
 static void free_flow(void *ctx)
@@ -103,6 +180,20 @@ static const struct sweep_scenario scenarios[] = {
      .close = free_flow,
      .subject = grind,
      .check = every_item_has_ended},
+    {.name = "flow of a file",
+     .state_size = sizeof(struct mill),
+     .open = open_files,
+     .close = close_files,
+     .subject = copy_a_file,
+     .check = stored_lines_are_there,
+     .blame_elsewhere = true},
+    {.name = "flow of a command",
+     .state_size = sizeof(struct mill),
+     .open = open_files,
+     .close = close_files,
+     .subject = copy_what_a_command_says,
+     .check = stored_lines_are_there,
+     .blame_elsewhere = true},
 };
 
 SWEEP_MAIN(scenarios)

@@ -17,11 +17,18 @@ struct web {
 
 /* ---- The server: a plain one, whose answers depend on the path ---- */
 
+static int say(bk_stream *s, const char *text)
+{
+    int r = bk_stream_write(s, text, strlen(text));
+    return r < 0 ? r : bk_yield();
+}
+
 static int read_request(bk_stream *s, char *path, size_t size)
 {
     bk_span line;
     char *end;
     long len = 0;
+    bool expects = false;
     int r = bk_stream_read_line(s, &line);
     if (r <= 0)
         return r;
@@ -33,17 +40,15 @@ static int read_request(bk_stream *s, char *path, size_t size)
             len = strtol(line.data + 16, &end, 10);
         else if (line.len > 18 && memcmp(line.data, "Transfer-Encoding:", 18) == 0)
             len = -1;
+        else if (line.len > 7 && memcmp(line.data, "Expect:", 7) == 0)
+            expects = true;
+    if (r > 0 && expects)
+        r = say(s, "HTTP/1.1 100 Continue\r\n\r\n") < 0 ? -1 : 1;
     if (r > 0 && len < 0)
         r = bk_stream_read_until(s, bk_span_str("\r\n0\r\n\r\n"), &line);
     for (char byte; r > 0 && len > 0; len--)
         r = bk_stream_read_exactly(s, &byte, 1) < 0 ? -1 : 1;
     return r;
-}
-
-static int say(bk_stream *s, const char *text)
-{
-    int r = bk_stream_write(s, text, strlen(text));
-    return r < 0 ? r : bk_yield();
 }
 
 static int answer(bk_stream *s, const char *path)
@@ -187,6 +192,24 @@ static int upload(void *ctx)
     return bk_http_call_close(&call, r);
 }
 
+/* The server is asked first, and the response has a field behind its body. */
+static int upload_when_wanted(void *ctx)
+{
+    struct web *w = ctx;
+    bk_http_call *call = NULL;
+    int r = bk_http_open(&call, w->client, "PUT", url_of(w, "/whole"), 10,
+                         &(bk_http_opts){.expect_continue = true});
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = bk_http_call_write(call, "piece", 5);
+    if (r == 0)
+        r = bk_http_call_finish(call);
+    if (r == 0)
+        r = read_response(call);
+    if (r == 0 && !bk_http_headers_has(bk_http_call_trailers(call), "X", "y"))
+        sweep_lost("the trailer is lost");
+    return bk_http_call_close(&call, r);
+}
+
 static int follow_events(void *ctx)
 {
     struct web *w = ctx;
@@ -223,6 +246,7 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "http redirect", WEB(get_moved), .check = none_is_in_use},
     {.name = "http post", WEB(post), .check = none_is_in_use},
     {.name = "http upload", WEB(upload), .check = none_is_in_use},
+    {.name = "http upload, expected", WEB(upload_when_wanted), .check = none_is_in_use},
     {.name = "event source", WEB(follow_events)},
 };
 
