@@ -3,6 +3,7 @@
  * proxies. */
 #include "proto/http_call.h"
 #include "proto/http_script_fixture.h"
+#include "tests/tls_fixture.h"
 
 #define HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
@@ -104,6 +105,7 @@ LOOP_TEST(a_refusal_saves_the_body)
 struct hinter {
     bk_listener *listener;
     bk_event *hinted;
+    bool silent; /* it does not */
 };
 
 /* Says something before the body is there that is no answer yet. */
@@ -113,7 +115,9 @@ static int hint_and_answer(void *ctx, bk_stream **stream)
     bk_span head;
     char body[10];
     int r = bk_stream_read_until(*stream, bk_span_str("\r\n\r\n"), &head);
-    if (r == 1)
+    if (r == 1 && h->silent)
+        r = 0;
+    else if (r == 1)
         r = bk_stream_write(*stream, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 40);
     bk_event_set(h->hinted);
     if (r == 0)
@@ -127,28 +131,49 @@ static int serve_hints(void *ctx)
     return bk_serve(h->listener, hint_and_answer, h, NULL);
 }
 
-LOOP_TEST(hints_while_a_body_is_sent_do_not_end_it)
+/* A body in two pieces, the second when the hint, or what TLS has to say, is there. */
+static void upload_in_pieces(bk_tls *server_tls, bk_tls *client_tls)
 {
-    struct hinter h = {NULL, NULL};
+    struct hinter h = {.silent = server_tls != NULL};
+    bk_http_client *client = NULL;
     bk_http_call *call = NULL;
     bk_task *server = NULL;
     char url[100];
     CHECK_EQ(bk_event_new(&h.hinted, NULL), 0);
-    CHECK_EQ(bk_listen(&h.listener, "127.0.0.1:0", NULL), 0);
+    CHECK_EQ(bk_listen(&h.listener, "127.0.0.1:0", &(bk_listen_opts){.tls = server_tls}), 0);
     CHECK_EQ(bk_go(&server, serve_hints, &h, NULL), 0);
-    snprintf(url, sizeof url, "http://%s/", bk_listener_address(h.listener));
-    CHECK_EQ(bk_http_open(&call, NULL, "PUT", url, 10, NULL), 0);
+    CHECK_EQ(bk_http_client_new(&client, &(bk_http_client_opts){.tls = client_tls}), 0);
+    snprintf(url, sizeof url, "http%s://%s/", client_tls ? "s" : "",
+             bk_listener_address(h.listener));
+    CHECK_EQ(bk_http_open(&call, client, "PUT", url, 10, NULL), 0);
     CHECK_EQ(bk_http_call_write(call, "hello", 5), 0);
     CHECK_EQ(bk_event_wait(h.hinted), 0);
     CHECK_EQ(bk_http_call_write(call, "world", 5), 0);
     CHECK_EQ(bk_http_call_finish(call), 0);
     CHECK_EQ(bk_http_call_status(call), 200);
     bk_http_call_close(&call, 0);
+    bk_http_client_free(&client);
     bk_task_cancel(server);
     bk_task_wait(server, NULL);
     bk_task_free(&server);
     bk_listener_close(&h.listener, 0);
     bk_event_free(&h.hinted);
+}
+
+LOOP_TEST(hints_while_a_body_is_sent_do_not_end_it)
+{
+    upload_in_pieces(NULL, NULL);
+}
+
+/* Under TLS there is more to be read than what the server says: tickets to resume by. */
+LOOP_TEST(tickets_while_a_body_is_sent_do_not_end_it)
+{
+    bk_tls *server = NULL, *client = NULL;
+    CHECK_EQ(bk_tls_server_new(&server, &(bk_tls_opts){.cert_file = tls_file("server")}), 0);
+    CHECK_EQ(bk_tls_client_new(&client, &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
+    upload_in_pieces(server, client);
+    bk_tls_free(&server);
+    bk_tls_free(&client);
 }
 
 /* RFC 9110 10.1.1: somebody on the way does not know expectations. */
@@ -305,6 +330,7 @@ LOOP_TEST(urls_that_are_none)
 CHECK_MAIN(TEST(a_chunked_body), TEST(a_body_of_a_length_told_before), TEST(a_body_waits_for_100),
            TEST(a_body_waits_no_longer_than_1_s), TEST(a_refusal_saves_the_body),
            TEST(a_refused_expectation_is_given_up), TEST(hints_while_a_body_is_sent_do_not_end_it),
+           TEST(tickets_while_a_body_is_sent_do_not_end_it),
            TEST(an_early_answer_is_found_while_the_body_goes_out),
            TEST(an_upgrade_hands_the_stream_over), TEST(a_proxy_is_asked_for_the_whole_url),
            TEST(options_without_a_path_are_about_the_server),
