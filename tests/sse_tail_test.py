@@ -4,7 +4,7 @@
 
 A case is a list of answers, one for each request that comes; each is a list of pieces, which are
 sent one by one.  The connection ends after the last piece."""
-# limit 180
+# limit 300
 
 import concurrent.futures
 import gzip
