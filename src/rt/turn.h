@@ -20,17 +20,19 @@
  * and the kernel is looked at before the next. */
 #define BKI_BYTES_PER_SWITCH 2048
 
-/* n bytes have been computed on: the next operation gives way earlier. */
+/* n bytes have been computed on: the next operation gives way earlier.  Outside of tasks, nothing.
+ */
 static inline void bki_charge(size_t n)
 {
-    bki_loop->budget -= (int)(n / BKI_BYTES_PER_SWITCH);
+    if (bki_in_task())
+        bki_loop->budget -= (int)(n / BKI_BYTES_PER_SWITCH);
 }
 
 /* The same, and gives way at once when it is time; looks at no cancel. */
 static inline void bki_work(size_t n)
 {
     bki_charge(n);
-    if (__builtin_expect(bki_loop->budget < 0, 0))
+    if (__builtin_expect(bki_loop->budget < 0, 0) && bki_in_task())
         bki_give_way(bki_loop);
 }
 

@@ -2,6 +2,8 @@
  * Turns at long computations: one at a time, in order, what uses before what makes, cancels. */
 #include "rt/turn.h"
 
+#include <beck/loop.h>
+
 #include "tests/run_helper.h"
 
 struct job {
@@ -137,7 +139,30 @@ LOOP_TEST(little_work_adds_up)
     CHECK_STR(trace_text(), "0 50 other 100 150");
 }
 
-CHECK_MAIN(TEST(who_has_the_turn_keeps_it_over_its_steps_and_lets_others_run),
+static int work_in_call(void *ctx)
+{
+    bki_work(10 << 20);
+    *(bool *)ctx = true;
+    return bki_turn_take(BKI_TURN_MAKES) == -BK_ENOTASK ? 0 : -EPROTO;
+}
+
+LOOP_TEST(a_call_works_on)
+{
+    bool called = false;
+    CHECK_EQ(bk_call_soon(NULL, work_in_call, &called), 0);
+    let_run(2);
+    CHECK(called && !bki_turn_is_taken());
+}
+
+static void without_a_loop_there_is_nobody_to_give_way_to(void)
+{
+    bki_work(10 << 20);
+    CHECK_EQ(bki_turn_take(BKI_TURN_MAKES), -BK_ENOTASK);
+    CHECK_EQ(bki_nowhere.budget, 0);
+}
+
+CHECK_MAIN(TEST(a_call_works_on), TEST(without_a_loop_there_is_nobody_to_give_way_to),
+           TEST(who_has_the_turn_keeps_it_over_its_steps_and_lets_others_run),
            TEST(first_come_first_served_and_use_before_making),
            TEST(what_was_just_made_is_used_before_the_next_is_made),
            TEST(a_cancelled_waiter_passes_the_turn_on),
