@@ -2,7 +2,6 @@
  * Listening sockets: their life, and accepting. */
 #include "net/listener.h"
 
-
 #include "base/alloc.h"
 #include "net/tls.h"
 #include "rt/report.h"
