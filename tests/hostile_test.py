@@ -3,7 +3,8 @@
 """A thousand hostile peers at once of each kind, against the echo servers, and honest ones between.
 
 Every honest request must be answered right, no descriptor may be left afterwards, and memory must
-come back to within 32 MiB.  How long the honest requests took is printed, and judged by nobody.
+come back to within 16 MiB (32 in a debug build).  How long the honest requests took is printed, and
+judged by nobody.
 HOSTILE_PEERS sets their number (default: 1000; in a debug build 200, with AddressSanitizer 50, with
 ThreadSanitizer 10).
 """
@@ -28,7 +29,8 @@ THREAD = bool(re.search(r"^BECK_SANITIZE:\w+=thread", CACHE, re.M))
 DEBUG = "CMAKE_BUILD_TYPE:STRING=Debug" in CACHE
 PEERS = int(os.environ.get("HOSTILE_PEERS") or (10 if THREAD else 50 if SANITIZED else
                                                    200 if DEBUG else 1000))
-MEMORY = 32 * 1024 * 1024   # a loop keeps 256 stacks of 64 KiB warm, and the C library some heap
+# A loop keeps 256 stacks warm, deeper ones in a debug build, and the C library some heap.
+MEMORY = (32 if DEBUG else 16) * 1024 * 1024
 # Without these it raises its limits, up to 64 MiB, as large blocks are freed; what it keeps then
 # depends on their order.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
