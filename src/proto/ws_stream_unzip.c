@@ -8,9 +8,7 @@
 #include "rt/turn.h"
 
 #define INPUT_STEP ((size_t)16 * 1024) /* of input, at a time */
-#define INFLATE_WEIGHT                                                                             \
-    16 /* a byte of input may cost what 16 bytes of output do (block headers)                      \
-        */
+#define INFLATE_WEIGHT 16 /* bytes of output that a byte of input may cost (block headers) */
 
 enum { BAD_DATA = 1007, INTERNAL_ERROR = 1011 };
 
