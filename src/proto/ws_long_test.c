@@ -133,6 +133,28 @@ LOOP_TEST(others_run_while_many_fragments_are_read)
     close_raw(&raw);
 }
 
+/* Few bytes, but much to do: a read brings two thousand fragments. */
+LOOP_TEST(others_run_while_fragments_are_put_together)
+{
+    enum { FRAGMENTS = 8192 };
+    struct raw raw;
+    static char frames[FRAGMENTS * 8];
+    size_t len = 0;
+    int turns = 0;
+    open_large(&raw);
+    for (int i = 0; i < FRAGMENTS; i++)
+        len += put_frame(frames + len, i == 0 ? 0x02 : i < FRAGMENTS - 1 ? 0x00 : 0x80, "x", 1);
+    say_bytes(&raw, frames, len);
+    struct receiving r = {.ws = raw.ws};
+    bk_task *task = start(receive_one, &r);
+    for (; !r.done; turns += raw.ws->part != NULL)
+        bk_yield();
+    CHECK_EQ(finish(&task), 1);
+    CHECK_EQ(r.len, FRAGMENTS);
+    CHECK(turns >= 14);
+    close_raw(&raw);
+}
+
 /* ---- One at a time ---- */
 
 enum { CROWD = 5 };
@@ -331,6 +353,7 @@ LOOP_TEST(a_cancelled_sender_leaves_the_line_and_its_message)
 
 CHECK_MAIN(TEST(others_run_while_a_long_message_is_inflated),
            TEST(others_run_while_a_long_message_is_compressed),
+           TEST(others_run_while_fragments_are_put_together),
            TEST(others_run_while_many_fragments_are_read),
            TEST(of_many_long_messages_one_is_inflated_at_a_time),
            TEST(a_short_message_does_not_wait_for_the_turn),

@@ -74,7 +74,7 @@ struct bk_ws {
 
     const bk_task *receiver; /* who is in a receive call */
     uint8_t mode;            /* enum bki_ws_receiving */
-    uint32_t n_events;       /* since the last read, that were not taken the fast way */
+    size_t worked;           /* bytes received, sent or computed on since it gave way */
     bool ended;              /* nothing more will be received: */
     int end;                 /* 0 the peer closed, else the error */
     bk_msg *part;            /* the message in progress, with room to spare */

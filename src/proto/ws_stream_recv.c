@@ -12,7 +12,10 @@
 #define FIRST_INFLATED ((size_t)256) /* room for what a compressed message may become, at least */
 #define INFLATE_STEP ((size_t)64 * 1024) /* of output, at a time */
 
-#define EVENT_WEIGHT ((size_t)64) /* bytes computed on (turn.h) that a fragment counts for */
+/* Bytes received, sent or computed on, after which others run: behind a thousand connections that
+ * are never done a quiet one waits for a slice of each. */
+#define SLICE ((size_t)32 * 1024)
+#define EVENT_WEIGHT ((size_t)64) /* bytes that a fragment counts for */
 #define CONTROL_EVENTS 32         /* fragments that a control frame, and its answer, count for */
 
 enum { CONTINUE = 2 }; /* besides a receive call's results: nothing to return yet */
@@ -69,7 +72,7 @@ static int take_event(struct bk_ws *ws, const struct bki_ws_event *ev)
         return 1;
     if (ev->reply.len > 0)
         bki_ws_reply(ws, ev->reply);
-    ws->n_events += CONTROL_EVENTS;
+    ws->worked += CONTROL_EVENTS * EVENT_WEIGHT;
     switch (ev->type) {
     case BKI_WS_PONG:
         bki_ws_ping_answered(ws, ev->payload);
@@ -85,34 +88,32 @@ static int take_event(struct bk_ws *ws, const struct bki_ws_event *ev)
 
 static int next_event(struct bk_ws *ws, char *in, size_t len, size_t *used, struct bki_ws_event *ev)
 {
-    ws->n_events++;
+    ws->worked += EVENT_WEIGHT;
     return bki_ws_next(&ws->conn, in, len, used, ev) == 0 ? CONTINUE : take_event(ws, ev);
 }
 
-/* Many small frames are more work than one read. */
-static void charge_events(struct bk_ws *ws)
+static void end_slice(struct bk_ws *ws)
 {
-    bki_charge(ws->n_events * EVENT_WEIGHT);
-    ws->n_events = 0;
+    bki_charge(ws->worked);
+    ws->worked = 0;
+    bki_give_way(bki_loop);
 }
 
 /* The rest of a long frame, straight to its place. */
 static int read_in_place(struct bk_ws *ws, char *place, size_t left, struct bki_ws_event *ev)
 {
     size_t used;
-    charge_events(ws);
     ssize_t n = bki_stream_recv_past(ws->stream, place, left);
     if (n <= 0)
         return input_ended(ws, (int)n);
-    int r = next_event(ws, place, (size_t)n, &used, ev);
-    bki_work((size_t)n);
-    return r;
+    ws->worked += (size_t)n;
+    return next_event(ws, place, (size_t)n, &used, ev);
 }
 
 static int read_more(struct bk_ws *ws)
 {
-    charge_events(ws);
     int r = bki_stream_fill(ws->stream, 1);
+    ws->worked += bki_stream_buffered(ws->stream);
     return r <= 0 ? input_ended(ws, r) : CONTINUE;
 }
 
@@ -121,6 +122,8 @@ int bki_ws_next_data(struct bk_ws *ws, struct bki_ws_place place, struct bki_ws_
     struct bki_buf *in = &ws->stream->in;
     int r = CONTINUE;
     while (r == CONTINUE) {
+        if (ws->worked >= SLICE)
+            end_slice(ws);
         size_t used, len = bki_buf_len(in);
         if (len > 0) {
             r = next_event(ws, bki_buf_start(in), len, &used, ev);

@@ -169,6 +169,7 @@ int bki_ws_send_frame(struct bk_ws *ws, const struct bki_ws_out *f, size_t *take
         r = send_large_masked(ws, &head, f->payload, taken);
     if (r < 0 && *taken == 0)
         ws->conn.out_kind = kind_before;
+    ws->worked += *taken;
     return r;
 }
 
