@@ -33,8 +33,7 @@ static void drop(bk_span *s, size_t n)
     s->len -= n;
 }
 
-/* The bytes of s before the first `stop` that is not inside a quoted string. */
-static size_t span_until(bk_span s, char stop)
+size_t bki_http_span_until(bk_span s, char stop)
 {
     bool quoted = false;
     for (size_t i = 0; i < s.len; i++) {
@@ -51,7 +50,7 @@ static size_t span_until(bk_span s, char stop)
 bool bki_http_list_next(bk_span *rest, bk_span *element)
 {
     while (rest->len > 0) {
-        size_t n = span_until(*rest, ',');
+        size_t n = bki_http_span_until(*rest, ',');
         *element = bki_trim(bk_span_of(rest->data, n));
         drop(rest, n < rest->len ? n + 1 : n);
         if (element->len > 0)
@@ -84,11 +83,11 @@ int bki_http_param_next(bk_span *rest, struct bki_http_param *p)
     while (part.len == 0) {
         if (rest->len == 0)
             return 0;
-        size_t n = span_until(*rest, ';');
+        size_t n = bki_http_span_until(*rest, ';');
         part = bki_trim(bk_span_of(rest->data, n));
         drop(rest, n < rest->len ? n + 1 : n);
     }
-    size_t eq = span_until(part, '=');
+    size_t eq = bki_http_span_until(part, '=');
     *p = (struct bki_http_param){.name = bk_span_of(part.data, eq), .has_value = eq < part.len};
     if (!bki_is_token(p->name))
         return -BK_EPROTO;

@@ -161,6 +161,9 @@ int bki_http_get(const struct bki_http_head *h, const char *name, bk_span *value
  * An element with parameters ("a;q=1") is not its bare token. */
 bool bki_http_has_token(const struct bki_http_head *h, const char *name, const char *token);
 
+/* The bytes of s before the first `stop` that is not inside a quoted string. */
+size_t bki_http_span_until(bk_span s, char stop);
+
 /* Takes the next element off a comma-separated list (RFC 9110 5.6.1): trimmed, empty ones skipped,
  * commas inside quoted strings not counted.  Returns false at the end. */
 bool bki_http_list_next(bk_span *rest, bk_span *element);

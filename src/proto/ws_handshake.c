@@ -143,15 +143,8 @@ ssize_t bki_ws_write_refusal(struct bki_http_writer *w, int status, const char *
 static size_t count_parts(bk_span s)
 {
     size_t n = 1;
-    bool quoted = false;
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] == '"')
-            quoted = !quoted;
-        else if (quoted && s.data[i] == '\\')
-            i++;
-        else if (!quoted && s.data[i] == ';')
-            n++;
-    }
+    for (size_t at; (at = bki_http_span_until(s, ';')) < s.len; n++)
+        s = bk_span_of(s.data + at + 1, s.len - at - 1);
     return n;
 }
 

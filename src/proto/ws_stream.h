@@ -140,6 +140,9 @@ int bki_ws_end(struct bk_ws *ws, int r);
 /* Ends it for a reason of ours, having told the peer. */
 int bki_ws_end_failed(struct bk_ws *ws, unsigned code, int r, const char *detail);
 
+/* The same, when bytes that have left the stream could not be kept: -ENOMEM. */
+int bki_ws_end_no_memory(struct bk_ws *ws);
+
 /* Where the rest of a long frame may be read to; room 0: nowhere. */
 struct bki_ws_place {
     char *at;

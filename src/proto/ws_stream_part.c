@@ -32,7 +32,7 @@ static int give_inflated(struct bk_ws *ws, bk_ws_part *part)
     if (!zip->piece)
         zip->piece = bki_alloc(PIECE);
     if (!zip->piece)
-        return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
+        return bki_ws_end_no_memory(ws);
     while (zip->more && made == 0) {
         int r = bki_ws_zip_inflate(ws, zip->piece, PIECE, &made);
         if (r < 0)

@@ -43,6 +43,11 @@ int bki_ws_end_failed(struct bk_ws *ws, unsigned code, int r, const char *detail
     return bki_ws_end(ws, bk_fail(r, "%s: %s", bk_ws_peer(ws), detail));
 }
 
+int bki_ws_end_no_memory(struct bk_ws *ws)
+{
+    return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
+}
+
 static const char *why_given_up(int error)
 {
     return error == -ETIMEDOUT   ? "no pong in time"
@@ -142,12 +147,6 @@ int bki_ws_next_data(struct bk_ws *ws, struct bki_ws_place place, struct bki_ws_
 
 /* ---- Messages in several pieces ---- */
 
-/* Its bytes are gone from the stream, so the connection cannot go on. */
-static int out_of_memory(struct bk_ws *ws)
-{
-    return bki_ws_end_failed(ws, 1011, -ENOMEM, "out of memory");
-}
-
 /* Room for `more` bytes behind the part_len that are there; it doubles, up to what is allowed and
  * the byte that shows that it is too much. */
 static int grow_part(struct bk_ws *ws, size_t more)
@@ -159,7 +158,7 @@ static int grow_part(struct bk_ws *ws, size_t more)
     size_t size = have < most / 2 ? have * 2 : most;
     bk_msg *larger = NULL;
     if (bk_msg_new(&larger, need > size ? need : size) < 0)
-        return out_of_memory(ws);
+        return bki_ws_end_no_memory(ws);
     if (ws->part_len > 0)
         memcpy(bk_msg_data(larger), bk_msg_data(ws->part), ws->part_len);
     bk_msg_free(&ws->part);
@@ -289,7 +288,8 @@ static int take_piece(struct bk_ws *ws, const struct bki_ws_event *ev, bk_msg **
         return r < 0 ? r : CONTINUE;
     }
     if (ev->first && ev->last)
-        return bk_msg_copy(msg, ev->payload.data, ev->payload.len) < 0 ? out_of_memory(ws) : 1;
+        return bk_msg_copy(msg, ev->payload.data, ev->payload.len) < 0 ? bki_ws_end_no_memory(ws)
+                                                                       : 1;
     int r = add_piece(ws, ev);
     if (r < 0 || !ev->last)
         return r < 0 ? r : CONTINUE;

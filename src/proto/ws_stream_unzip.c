@@ -10,12 +10,7 @@
 #define INPUT_STEP ((size_t)16 * 1024) /* of input, at a time */
 #define INFLATE_WEIGHT 16 /* bytes of output that a byte of input may cost (block headers) */
 
-enum { BAD_DATA = 1007, INTERNAL_ERROR = 1011 };
-
-static int out_of_memory(struct bk_ws *ws)
-{
-    return bki_ws_end_failed(ws, INTERNAL_ERROR, -ENOMEM, "out of memory");
-}
+enum { BAD_DATA = 1007 };
 
 void bki_ws_zip_drop(struct bki_ws_zip *zip)
 {
@@ -35,7 +30,7 @@ static int append(struct bk_ws *ws, bk_span piece)
                                                                      : zip->kept_len + piece.len;
         char *larger = bki_realloc(zip->kept, room);
         if (!larger)
-            return out_of_memory(ws);
+            return bki_ws_end_no_memory(ws);
         zip->kept = larger;
         zip->kept_room = room;
     }
@@ -75,7 +70,7 @@ static int inflate_failed(struct bk_ws *ws, int r)
 {
     if (r == -BK_EFORMAT)
         return bki_ws_end_failed(ws, BAD_DATA, -BK_EPROTO, "a compressed message is malformed");
-    return out_of_memory(ws);
+    return bki_ws_end_no_memory(ws);
 }
 
 int bki_ws_zip_inflate(struct bk_ws *ws, char *out, size_t room, size_t *made)

@@ -123,23 +123,6 @@ static __attribute__((noinline)) int hold_reading(void)
     return n == 1 ? 0 : -EINTR; /* not disturbed */
 }
 
-static int reading_main(void *ctx)
-{
-    int ends[2];
-    (void)ctx;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
-    atomic_store(&seen.read_end, ends[0]);
-    atomic_store(&seen.write_end, ends[1]);
-    int r = hold_reading();
-    if (r == 0)
-        r = wait_for_the_end();
-    atomic_store(&seen.write_end, 0);
-    close(ends[0]);
-    close(ends[1]);
-    return r;
-}
-
 /* poll is cut short by any signal, so there is none; and its caller is found all the same. */
 static __attribute__((noinline)) int hold_polling(void)
 {
@@ -147,21 +130,33 @@ static __attribute__((noinline)) int hold_polling(void)
     return poll(&fd, 1, -1) == 1 ? 0 : -EINTR;
 }
 
-static int polling_main(void *ctx)
+/* hold: sleeps until there is something in the pipe. */
+static int hold_at_a_pipe(int (*hold)(void))
 {
     int ends[2];
-    (void)ctx;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     atomic_store(&seen.read_end, ends[0]);
     atomic_store(&seen.write_end, ends[1]);
-    int r = hold_polling();
+    int r = hold();
     if (r == 0)
         r = wait_for_the_end();
     atomic_store(&seen.write_end, 0);
     close(ends[0]);
     close(ends[1]);
     return r;
+}
+
+static int reading_main(void *ctx)
+{
+    (void)ctx;
+    return hold_at_a_pipe(hold_reading);
+}
+
+static int polling_main(void *ctx)
+{
+    (void)ctx;
+    return hold_at_a_pipe(hold_polling);
 }
 
 /* A sanitizer's own frame, with a frame pointer, lies between the system call and its caller. */
