@@ -67,10 +67,10 @@ void bki_url_query_end(struct bki_url_query *q);
 int bki_url_query_get(bk_span query, const char *name, char **out);
 
 /* What a reference ("../x?y", "//host/x", a whole URL) means inside the absolute URL base (section
- * 5.2), as for a Location field: spaces and bytes beyond ASCII are percent-encoded on the way,
- * control characters refused. *out: NUL-terminated, bki_free it.  Errors: -BK_EURL (base is not
- * absolute, a control character, over BKI_URL_MAX), -ENOMEM.  The result is no more than put
- * together: bki_url_parse judges it. */
+ * 5.2), as for a Location field: what no URL holds (spaces, bytes beyond ASCII, quotes, braces, a
+ * '%' without two hex digits) is percent-encoded on the way, control characters are refused.
+ * *out: NUL-terminated, bki_free it.  Errors: -BK_EURL (base is not absolute, a control character,
+ * over BKI_URL_MAX), -ENOMEM.  The result is no more than put together: bki_url_parse judges it. */
 int bki_url_resolve(char **out, const char *base, bk_span reference);
 
 /* The URL without its secrets: "***" for the user information, for every query value and for the

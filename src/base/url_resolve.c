@@ -76,13 +76,27 @@ static void put(struct text *out, const char *bytes, size_t len)
     out->len += len;
 }
 
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* May the byte stand in a URL as it is (RFC 3986 2)?  A '%' does with two hex digits behind it. */
+static bool is_kept(bk_span part, size_t i)
+{
+    char c = part.data[i];
+    if (c == '%')
+        return part.len - i > 2 && is_hex(part.data[i + 1]) && is_hex(part.data[i + 2]);
+    return c > 0x20 && c < 0x7f && !strchr("\"<>\\^`{|}", c);
+}
+
 static void put_encoded(struct text *out, bk_span part)
 {
     static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < part.len; i++) {
         unsigned char c = (unsigned char)part.data[i];
-        if (c > 0x20 && c < 0x7f)
-            put(out, (const char *)&c, 1);
+        if (is_kept(part, i))
+            put(out, part.data + i, 1);
         else
             put(out, (const char[]){'%', hex[c >> 4], hex[c & 15]}, 3);
     }

@@ -97,7 +97,9 @@ static void other_bases(void)
 static void what_is_not_ascii_is_encoded(void)
 {
     CHECK_STR(resolve("http://a/b", "/caf\xc3\xa9 x?y z#\x80"), "http://a/caf%C3%A9%20x?y%20z#%80");
-    CHECK_STR(resolve("http://a/b", "%c3%A9%"), "http://a/%c3%A9%");
+    CHECK_STR(resolve("http://a/b", "%c3%A9%"), "http://a/%c3%A9%25");
+    CHECK_STR(resolve("http://a/b", "/100%?of=%zz%4&x=%41"), "http://a/100%25?of=%25zz%254&x=%41");
+    CHECK_STR(resolve("http://a/b", "\"<>\\^`{|}[]"), "http://a/%22%3C%3E%5C%5E%60%7B%7C%7D[]");
 }
 
 static void refusals(void)

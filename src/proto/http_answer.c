@@ -153,19 +153,13 @@ static int put(struct bk_http_req *req, bk_span *pieces, size_t n)
 
 /* ---- Heads ---- */
 
-/* The time as in "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7), made once for each second. */
+/* The text of the time is made once for each second. */
 static bk_span date_now(struct bki_http_server *server)
 {
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct timespec now;
-    struct tm t;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec != server->date_second || !server->date[0]) {
-        gmtime_r(&now.tv_sec, &t);
-        snprintf(server->date, sizeof server->date, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                 days + 3 * t.tm_wday, t.tm_mday, months + 3 * t.tm_mon, (t.tm_year + 1900) % 10000,
-                 t.tm_hour, t.tm_min, t.tm_sec);
+        bki_http_date(server->date, now.tv_sec);
         server->date_second = now.tv_sec;
     }
     return S(server->date);

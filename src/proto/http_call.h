@@ -15,7 +15,6 @@
 #include "proto/http_pool.h"
 
 #define BKI_HTTP_METHOD_MAX 32
-#define BKI_HTTP_MAX_INFORMATIONAL 20 /* 1xx answers before the final one */
 
 /* A whole head is looked at in the stream's buffer. */
 #define BKI_HTTP_STREAM_LIMIT ((size_t)BKI_HTTP_MAX_LINE + BKI_HTTP_MAX_BLOCK + 1)

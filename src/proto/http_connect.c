@@ -67,24 +67,20 @@ static int read_connect_answer(bk_stream *s, const struct bki_endpoint *proxy)
 {
     struct bki_http_field fields[BKI_HTTP_MAX_FIELDS];
     struct bki_http_head head;
-    for (int n_informational = 0;; n_informational++) {
-        bki_http_init(&head, BKI_HTTP_RESPONSE, fields, BKI_HTTP_MAX_FIELDS, NULL);
-        head.asked = "CONNECT";
-        int r = bki_http_read_head(s, &head);
-        if (r == 0 || r == -BK_EINCOMPLETE)
-            return bk_fail(-BK_EREFUSED, "proxy %s: it closed the connection", proxy->shown);
-        if (r == -BK_EPROTO || r == -BK_ELIMIT)
-            return bk_fail(r, "proxy %s: %s", proxy->shown, bki_http_error_text(head.error));
-        if (r < 0)
-            return r;
-        bool final = head.status >= 200 || n_informational == BKI_HTTP_MAX_INFORMATIONAL;
-        if (final && head.status / 100 != 2)
-            return bk_fail(-BK_EREFUSED, "proxy %s: it answered %d %.*s", proxy->shown, head.status,
-                           (int)head.reason.len, head.base + head.reason.at);
-        bk_stream_consume(s, head.len);
-        if (final)
-            return 0;
-    }
+    bki_http_init(&head, BKI_HTTP_RESPONSE, fields, BKI_HTTP_MAX_FIELDS, NULL);
+    head.asked = "CONNECT";
+    int r = bki_http_read_response(s, &head);
+    if (r == 0 || r == -BK_EINCOMPLETE)
+        return bk_fail(-BK_EREFUSED, "proxy %s: it closed the connection", proxy->shown);
+    if (r == -BK_EPROTO || r == -BK_ELIMIT)
+        return bk_fail(r, "proxy %s: %s", proxy->shown, bki_http_error_text(head.error));
+    if (r < 0)
+        return r;
+    if (head.status / 100 != 2)
+        return bk_fail(-BK_EREFUSED, "proxy %s: it answered %d %.*s", proxy->shown, head.status,
+                       (int)head.reason.len, head.base + head.reason.at);
+    bk_stream_consume(s, head.len);
+    return 0;
 }
 
 static int open_tunnel(bk_stream *s, const struct bki_http_means *means,

@@ -22,3 +22,18 @@ int bki_http_read_head(bk_stream *s, struct bki_http_head *h)
         return bk_fail(-BK_EINCOMPLETE, "the connection ended in the middle of a head");
     return r;
 }
+
+int bki_http_read_response(bk_stream *s, struct bki_http_head *h)
+{
+    struct bki_http_limits limits = {h->max_line, h->max_block};
+    const char *asked = h->asked;
+    for (int n_informational = 0;; n_informational++) {
+        int r = bki_http_read_head(s, h);
+        if (r <= 0 || h->status >= 200 || h->status == 101 ||
+            n_informational == BKI_HTTP_MAX_INFORMATIONAL)
+            return r;
+        bk_stream_consume(s, h->len);
+        bki_http_init(h, BKI_HTTP_RESPONSE, h->fields, h->max_fields, &limits);
+        h->asked = asked;
+    }
+}

@@ -14,4 +14,10 @@
  * read_limit is over the block's limit); or the stream's error. */
 int bki_http_read_head(bk_stream *s, struct bki_http_head *h);
 
+#define BKI_HTTP_MAX_INFORMATIONAL 20 /* 1xx answers before the final one */
+
+/* The same for a response.  Informational ones ahead of it are passed over (RFC 9110 15.2), up to
+ * the limit; 101 is none of them. */
+int bki_http_read_response(bk_stream *s, struct bki_http_head *h);
+
 #endif

@@ -17,6 +17,7 @@
 #include "net/stream.h"
 #include "proto/http_body_read.h"
 #include "proto/http_headers.h"
+#include "proto/http_write.h"
 
 /* Holds a client to a pace: what has moved, and how long it was waited for. */
 struct bki_http_pace {
@@ -33,7 +34,7 @@ struct bki_http_server {
     struct bki_list conns;
     bool draining;
     int64_t date_second; /* whose text is: */
-    char date[32];
+    char date[BKI_HTTP_DATE_SIZE];
 };
 
 struct bk_http_req {

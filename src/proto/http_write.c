@@ -3,6 +3,7 @@
 #include "proto/http_write.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "proto/http_chars.h"
 
@@ -98,6 +99,17 @@ ssize_t bki_http_write_body(struct bki_http_writer *w, bk_span body)
 void bki_http_write_fault(struct bki_http_writer *w, const char *fault)
 {
     check(w, false, fault);
+}
+
+void bki_http_date(char text[BKI_HTTP_DATE_SIZE], time_t when)
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct tm t;
+    gmtime_r(&when, &t);
+    snprintf(text, BKI_HTTP_DATE_SIZE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+             days + 3 * t.tm_wday, t.tm_mday, months + 3 * t.tm_mon, (t.tm_year + 1900) % 10000,
+             t.tm_hour, t.tm_min, t.tm_sec);
 }
 
 static const struct {

@@ -14,6 +14,8 @@
 #ifndef BECK_SRC_PROTO_HTTP_WRITE_H
 #define BECK_SRC_PROTO_HTTP_WRITE_H
 
+#include <time.h>
+
 #include <beck/base.h>
 
 struct bki_http_writer {
@@ -49,6 +51,11 @@ ssize_t bki_http_write_body(struct bki_http_writer *w, bk_span body);
 
 /* Notes a fault of the caller's own finding. */
 void bki_http_write_fault(struct bki_http_writer *w, const char *fault);
+
+#define BKI_HTTP_DATE_SIZE 32
+
+/* A time as in "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7). */
+void bki_http_date(char text[BKI_HTTP_DATE_SIZE], time_t when);
 
 /* The usual words for a status (RFC 9110 15); "" when there are none. */
 const char *bki_http_reason(int status);

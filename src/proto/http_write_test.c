@@ -111,4 +111,14 @@ static void test_small_memory(void)
     }
 }
 
-CHECK_MAIN(TEST(test_request), TEST(test_status), TEST(test_injection), TEST(test_small_memory))
+static void test_date(void)
+{
+    char text[BKI_HTTP_DATE_SIZE];
+    bki_http_date(text, 784111777); /* the example of RFC 9110 5.6.7 */
+    CHECK_STR(text, "Sun, 06 Nov 1994 08:49:37 GMT");
+    bki_http_date(text, 951868800 - 1);
+    CHECK_STR(text, "Tue, 29 Feb 2000 23:59:59 GMT");
+}
+
+CHECK_MAIN(TEST(test_request), TEST(test_status), TEST(test_date), TEST(test_injection),
+           TEST(test_small_memory))

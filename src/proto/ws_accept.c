@@ -44,15 +44,9 @@ static int agree(struct bk_ws **out, const struct bki_http_head *h, const bk_ws_
 
 /* ---- Out of a stream ---- */
 
-struct refusal {
-    int status;
-    const char *why;
-};
-
 static ssize_t write_refusal(struct bki_http_writer *w, const void *what)
 {
-    const struct refusal *refusal = what;
-    return bki_ws_write_refusal(w, refusal->status, refusal->why);
+    return bki_ws_write_refusal(w, what);
 }
 
 static ssize_t write_response(struct bki_http_writer *w, const void *what)
@@ -60,10 +54,11 @@ static ssize_t write_response(struct bki_http_writer *w, const void *what)
     return bki_ws_write_response(w, what);
 }
 
-/* Answers with an HTTP error and returns -BK_EPROTO. */
-static int refuse(bk_stream *s, int status, const char *why)
+/* Answers the request, as far as it has been read, with an HTTP error and returns -BK_EPROTO. */
+static int refuse(bk_stream *s, const struct bki_http_head *h, int status, const char *why)
 {
-    struct refusal refusal = {status, why};
+    bk_span method = bki_http_span(h, h->method);
+    struct bki_ws_refusal refusal = {status, why, bk_span_equal(method, bk_span_str("HEAD"))};
     int r = bki_ws_send_head(s, write_refusal, &refusal);
     if (r == 0)
         bk_stream_flush(s);
@@ -88,11 +83,11 @@ static int read_request(bk_stream *s, struct bki_http_head *h, struct bki_ws_off
         return bk_fail(-BK_EINCOMPLETE, "%s: the connection ended without a request",
                        bk_stream_peer(s));
     if (r == -BK_EPROTO || r == -BK_ELIMIT)
-        return refuse(s, bki_http_error_status(h), bki_http_error_text(h->error));
+        return refuse(s, h, bki_http_error_status(h), bki_http_error_text(h->error));
     if (r < 0)
         return r;
     r = bki_ws_check_request(h, offer);
-    return r < 0 ? refuse(s, offer->status, offer->why) : 0;
+    return r < 0 ? refuse(s, h, offer->status, offer->why) : 0;
 }
 
 static int accept_stream(struct bk_ws **out, bk_stream **stream, const bk_ws_opts *opts)
@@ -118,7 +113,7 @@ static int accept_stream(struct bk_ws **out, bk_stream **stream, const bk_ws_opt
 /* Time is up; a moment more, so that the peer gets to know. */
 static void refuse_late(bk_stream *s)
 {
-    struct refusal refusal = {408, "no whole request in time"};
+    struct bki_ws_refusal refusal = {408, "no whole request in time", false};
     bk_timeout *limit = NULL;
     if (bk_timeout_open(&limit, bk_ms(PARTING_MS)) == 0) {
         int r = bk_stream_unsent(s) > 0 ? -EBUSY : bki_ws_send_head(s, write_refusal, &refusal);

@@ -60,6 +60,17 @@ LOOP_TEST(other_requests_get_an_http_error)
     check_refused("\x16\x03\x01\x02\x00\x01\r\n\r\n", "400 Bad Request", "");
 }
 
+LOOP_TEST(a_refused_HEAD_gets_no_content)
+{
+    char answer[1000];
+    CHECK_EQ(offer("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", false, answer, sizeof answer), -BK_EPROTO);
+    CHECK(strncmp(answer, "HTTP/1.1 405 ", 13) == 0);
+    CHECK_STR(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
+    CHECK_EQ(offer("HEAD / HTTP/1.1\r\n\r\n", false, answer, sizeof answer), -BK_EPROTO);
+    CHECK(strncmp(answer, "HTTP/1.1 400 ", 13) == 0);
+    CHECK_STR(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
+}
+
 LOOP_TEST(an_endless_head_is_refused)
 {
     static char request[80 * 1000];
@@ -216,6 +227,20 @@ LOOP_TEST(a_server_that_does_not_agree_is_named)
     CHECK_EQ(start_answering(&a, ""), 0);
     stop_answering(&a);
     check_not_connected(a.url, NULL, -ECONNREFUSED, "Connection refused");
+}
+
+LOOP_TEST(informational_answers_are_passed_over)
+{
+    static const char wait[] = "HTTP/1.1 102 Wait\r\n\r\n";
+    static char many[21 * sizeof wait];
+    for (size_t i = 0, len = sizeof wait - 1; i < 21; i++)
+        memcpy(many + i * len, wait, len);
+    check_answer(
+        "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" RESPONSE,
+        -BK_EPROTO, "does not answer the key");
+    check_answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Gone\r\n\r\n", -BK_EREFUSED,
+                 "the server answered 404 Gone");
+    check_answer(many, -BK_EREFUSED, "the server answered 102 Wait");
 }
 
 LOOP_TEST(headers_that_would_break_the_handshake_are_refused)
@@ -516,11 +541,11 @@ static void every_allocation_may_fail(void)
     CHECK_EQ(n_open_fds(), before);
 }
 
-CHECK_MAIN(TEST(other_requests_get_an_http_error), TEST(an_endless_head_is_refused),
-           TEST(a_client_that_goes_away_is_incomplete), TEST(a_silent_client_runs_out_of_time),
-           TEST(frames_right_behind_the_request_are_kept),
+CHECK_MAIN(TEST(other_requests_get_an_http_error), TEST(a_refused_HEAD_gets_no_content),
+           TEST(an_endless_head_is_refused), TEST(a_client_that_goes_away_is_incomplete),
+           TEST(a_silent_client_runs_out_of_time), TEST(frames_right_behind_the_request_are_kept),
            TEST(protocol_target_and_headers_are_agreed), TEST(what_is_no_websocket_url_is_refused),
-           TEST(a_server_that_does_not_agree_is_named),
+           TEST(a_server_that_does_not_agree_is_named), TEST(informational_answers_are_passed_over),
            TEST(headers_that_would_break_the_handshake_are_refused), TEST(the_peer_closes_first),
            TEST(we_close_first_and_receive_the_rest), TEST(close_alone_does_the_handshake),
            TEST(both_close_at_once), TEST(one_side_closes_and_the_other_receives),

@@ -118,9 +118,13 @@ ssize_t bki_ws_write_response(struct bki_http_writer *w, const struct bki_ws_res
     return bki_http_write_end(w);
 }
 
-ssize_t bki_ws_write_refusal(struct bki_http_writer *w, int status, const char *why)
+ssize_t bki_ws_write_refusal(struct bki_http_writer *w, const struct bki_ws_refusal *refusal)
 {
+    int status = refusal->status;
+    char date[BKI_HTTP_DATE_SIZE];
+    bki_http_date(date, time(NULL));
     bki_http_write_status(w, status, S(""));
+    bki_http_write_field(w, S("Date"), S(date));
     if (status == 426) {
         bki_http_write_field(w, S("Upgrade"), S("websocket"));
         bki_http_write_field(w, S("Sec-WebSocket-Version"), S("13"));
@@ -129,11 +133,11 @@ ssize_t bki_ws_write_refusal(struct bki_http_writer *w, int status, const char *
         bki_http_write_field(w, S("Allow"), S("GET"));
     bki_http_write_field(w, S("Connection"), S(status == 426 ? "Upgrade, close" : "close"));
     bki_http_write_field(w, S("Content-Type"), S("text/plain; charset=utf-8"));
-    bki_http_write_number(w, S("Content-Length"), strlen(why) + 1);
+    bki_http_write_number(w, S("Content-Length"), strlen(refusal->why) + 1);
     ssize_t n = bki_http_write_end(w);
-    if (n < 0)
+    if (n < 0 || refusal->to_head)
         return n;
-    bki_http_write_body(w, S(why));
+    bki_http_write_body(w, S(refusal->why));
     return bki_http_write_body(w, S("\n"));
 }
 
@@ -148,6 +152,18 @@ static size_t count_parts(bk_span s)
     return n;
 }
 
+/* Without its quotes and backslashes a value must be a token as well. */
+static bool is_quoted_token(bk_span s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++, n++) {
+        i += s.data[i] == '\\';
+        if (i == s.len || !bki_char_is(s.data[i], BKI_CHAR_TOKEN))
+            return false;
+    }
+    return n > 0;
+}
+
 /* A name, and parameters behind it, none of them empty (the grammar in RFC 6455 9.1). */
 static bool is_extension(bk_span element)
 {
@@ -155,7 +171,7 @@ static bool is_extension(bk_span element)
     size_t n = 0, want = count_parts(element);
     int r;
     while ((r = bki_http_param_next(&element, &p)) > 0)
-        if (n++ == 0 && p.has_value)
+        if ((n++ == 0 && p.has_value) || (p.quoted && !is_quoted_token(p.value)))
             return false;
     return r == 0 && n == want;
 }

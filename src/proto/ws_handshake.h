@@ -74,8 +74,14 @@ struct bki_ws_response {
 /* Writes the 101 response, end included; -ENOMEM, else as bki_http_write_end. */
 ssize_t bki_ws_write_response(struct bki_http_writer *w, const struct bki_ws_response *p);
 
+struct bki_ws_refusal {
+    int status;
+    const char *why;
+    bool to_head; /* what is refused is a HEAD: the text is left out */
+};
+
 /* Writes an error response with `why` as its text and "Connection: close"; for 426 it says which
  * version is spoken, for 405 which method. */
-ssize_t bki_ws_write_refusal(struct bki_http_writer *w, int status, const char *why);
+ssize_t bki_ws_write_refusal(struct bki_http_writer *w, const struct bki_ws_refusal *refusal);
 
 #endif

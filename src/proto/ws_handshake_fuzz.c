@@ -52,7 +52,8 @@ static void refuse(const struct bki_ws_offer *offer)
     struct bki_http_head h;
     MUST(offer->status >= 400 && offer->why);
     bki_http_write_init(&w, buf, sizeof buf);
-    ssize_t n = bki_ws_write_refusal(&w, offer->status, offer->why);
+    ssize_t n =
+        bki_ws_write_refusal(&w, &(struct bki_ws_refusal){offer->status, offer->why, false});
     MUST(n > 0 && (size_t)n < sizeof buf);
     MUST(read_head(&h, BKI_HTTP_RESPONSE, buf, (size_t)n) == 1);
     MUST(h.status == offer->status && h.content_length == n - (ssize_t)h.len);

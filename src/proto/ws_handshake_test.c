@@ -136,7 +136,7 @@ static void test_requests_accepted(void)
         {.more = "Sec-WebSocket-Protocol: a,, b \r\n"},
         {.more = "Sec-WebSocket-Extensions:\r\n"},
         {.more = "Sec-WebSocket-Extensions: a ;b; c=\"1\"\r\n"},
-        {.more = "Sec-WebSocket-Extensions: a; b=\";,\\\"\", , c\r\n"},
+        {.more = "Sec-WebSocket-Extensions: a; b=\"1\\2\", , c\r\n"},
     };
     struct bki_ws_offer offer;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -184,6 +184,9 @@ static void test_requests_refused(void)
         {{.more = "Sec-WebSocket-Extensions: a; =1\r\n"}, 400},
         {{.more = "Sec-WebSocket-Extensions: a; b=\r\n"}, 400},
         {{.more = "Sec-WebSocket-Extensions: a; b=1 2\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=\"1 2\"\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=\"\"\r\n"}, 400},
+        {{.more = "Sec-WebSocket-Extensions: a; b=\";,\\\"\", , c\r\n"}, 400},
         {{.more = "Sec-WebSocket-Extensions: a b\r\n"}, 400},
         {{.more = "Sec-WebSocket-Extensions: a; b=\"1\r\n"}, 400},
         {{.more = "Sec-WebSocket-Extensions: a; b=\"1\"2\r\n"}, 400},
@@ -254,21 +257,35 @@ static void test_response_bytes(void)
     CHECK_MEM(text, (size_t)n, want, strlen(want));
 }
 
-static void test_refusal_bytes(void)
+/* RFC 9110 6.6.1: with a date, whatever it is. */
+static void check_refusal(struct bki_ws_refusal refusal, const char *want)
 {
     struct bki_http_writer w;
     bki_http_write_init(&w, text, sizeof text);
-    ssize_t n = bki_ws_write_refusal(&w, 426, "old");
-    const char *want = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"
-                       "Sec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n"
-                       "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 4\r\n\r\nold\n";
-    CHECK_MEM(text, (size_t)n, want, strlen(want));
+    size_t n = (size_t)bki_ws_write_refusal(&w, &refusal), line = strcspn(want, "\n") + 1;
+    const char *end = memchr(text + line, '\n', n - line);
+    CHECK_MEM(text, line, want, line);
+    CHECK(end && memcmp(text + line, "Date: ", 6) == 0);
+    CHECK_EQ(end + 1 - (text + line),
+             (ssize_t)sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1);
+    CHECK_MEM(end + 1, n - (size_t)(end + 1 - text), want + line, strlen(want) - line);
+}
+
+static void test_refusal_bytes(void)
+{
+    struct bki_http_writer w;
+    check_refusal((struct bki_ws_refusal){426, "old", false},
+                  "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"
+                  "Sec-WebSocket-Version: 13\r\nConnection: Upgrade, close\r\n"
+                  "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 4\r\n\r\nold\n");
+    check_refusal((struct bki_ws_refusal){405, "no", false},
+                  "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\n"
+                  "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\r\nno\n");
+    check_refusal((struct bki_ws_refusal){405, "no", true},
+                  "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\n"
+                  "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\r\n");
     bki_http_write_init(&w, text, sizeof text);
-    n = bki_ws_write_refusal(&w, 405, "no");
-    want = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\n"
-           "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\r\nno\n";
-    CHECK_MEM(text, (size_t)n, want, strlen(want));
-    CHECK_EQ(bki_ws_write_refusal(&w, 1, "no"), -EINVAL);
+    CHECK_EQ(bki_ws_write_refusal(&w, &(struct bki_ws_refusal){1, "no", false}), -EINVAL);
 }
 
 static int judge_response(const char *lines, const char *offered_extensions,

@@ -81,7 +81,7 @@ static int read_response(struct bk_ws *ws, bk_stream *s, const struct bki_ws_req
     struct bki_http_head h;
     struct bki_ws_agreed agreed;
     bki_http_init(&h, BKI_HTTP_RESPONSE, fields, BKI_HTTP_MAX_FIELDS, NULL);
-    int r = bki_http_read_head(s, &h);
+    int r = bki_http_read_response(s, &h);
     if (r == 0)
         return bk_fail(-BK_EREFUSED, "%s: the server closed the connection without an answer",
                        shown);
