@@ -332,6 +332,42 @@ LOOP_TEST(C152_differs_there_is_no_renegotiation)
     close_peer(&p);
 }
 
+/* A server that asks for another handshake is told no, and the connection goes on. */
+LOOP_TEST(a_HelloRequest_is_declined)
+{
+    struct peer p;
+    char buf[10];
+    CHECK_EQ(open_peer(&p, true, "server", &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
+    SSL_CTX_set_max_proto_version(p.ctx, TLS1_2_VERSION);
+    start_peer(&p, true);
+    CHECK_EQ(meet(&p, NULL), 0);
+    CHECK_EQ(SSL_renegotiate(p.ssl), 1);
+    CHECK_EQ(SSL_do_handshake(p.ssl), 1);
+    CHECK_EQ(SSL_write(p.ssl, "hello", 5), 5);
+    CHECK_EQ(peer_flush(&p), 0);
+    CHECK_EQ(bk_stream_read(p.s, buf, sizeof buf), 5);
+    CHECK_EQ(bk_stream_write(p.s, "world", 5), 0);
+    CHECK_EQ(peer_handle(&p, SSL_read(p.ssl, buf, sizeof buf)), -EAGAIN);
+    CHECK_EQ(peer_handle(&p, SSL_read(p.ssl, buf, sizeof buf)), -EPROTO);
+    CHECK(strstr(bk_errmsg(), "no renegotiation"));
+    close_peer(&p);
+}
+
+/* What OpenSSL itself takes for a failure of its own is not taken for an alert of the peer's. */
+LOOP_TEST(a_ChangeCipherSpec_behind_the_handshake_is_no_alert)
+{
+    struct peer p;
+    char buf[10];
+    CHECK_EQ(open_peer(&p, true, "server", &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
+    SSL_CTX_set_max_proto_version(p.ctx, TLS1_2_VERSION);
+    start_peer(&p, true);
+    CHECK_EQ(meet(&p, NULL), 0);
+    CHECK_EQ(bk_stream_write(p.wire, "\x14\x03\x03\0\1\1", 6), 0);
+    CHECK_EQ(bk_stream_read(p.s, buf, sizeof buf), -BK_EPROTO);
+    CHECK(!strstr(bk_errmsg(), "the peer ended it"));
+    close_peer(&p);
+}
+
 /* ---- What is old or weak ---- */
 
 static void check_refused(bool peer_is_server, int version, const char *ciphers, const char *why)
@@ -426,5 +462,7 @@ CHECK_MAIN(TEST(C152_records_of_one_octet_during_a_large_write),
            TEST(C152_nobody_is_asked_for_a_certificate_after_the_handshake),
            TEST(C152_records_that_are_none_end_the_connection),
            TEST(C151_data_after_the_peer_s_goodbye_is_refused), TEST(C150_close_notify_is_sent),
-           TEST(C152_differs_there_is_no_renegotiation), TEST(versions_before_1_2_are_refused),
-           TEST(weak_ciphers_are_refused), TEST(good_ones_are_not), TEST(weak_keys_are_refused))
+           TEST(C152_differs_there_is_no_renegotiation), TEST(a_HelloRequest_is_declined),
+           TEST(a_ChangeCipherSpec_behind_the_handshake_is_no_alert),
+           TEST(versions_before_1_2_are_refused), TEST(weak_ciphers_are_refused),
+           TEST(good_ones_are_not), TEST(weak_keys_are_refused))

@@ -248,7 +248,7 @@ static int protocol_failed(const struct bki_tls_conn *c)
         return bk_fail(-BK_ECERT, "TLS with %s: the client shows no certificate", who);
     if (reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED) /* it has no name below */
         return bk_fail(-BK_EREFUSED, "TLS with %s: the peer ended it: certificate required", who);
-    if (reason > SSL_AD_REASON_OFFSET)
+    if (reason > SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256) /* an alert */
         return bk_fail(-BK_EREFUSED, "TLS with %s: the peer ended it: %s", who,
                        SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
     if (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST)

@@ -31,7 +31,7 @@ static int read_trailers(struct bki_http_reader *reader)
     int r = bki_http_read_head(reader->stream, &head);
     if (r == 0)
         return -BK_EINCOMPLETE;
-    if (r == -BK_EPROTO || r == -BK_ELIMIT)
+    if (head.error)
         return refused(reader, r, head.error);
     if (r > 0 && head.n_fields > 0)
         r = bki_http_headers_take(&reader->trailers, &head, 0);

@@ -296,8 +296,6 @@ static int head_failed(struct bk_http_call *call, int r, bool *stale)
     if (r == 0)
         return bk_fail(-BK_EINCOMPLETE, "%s: the server closed the connection without an answer",
                        shown);
-    if (r == -BK_EPROTO || r == -BK_ELIMIT)
-        return bk_fail(r, "%s: %s", shown, bki_http_error_text(call->head.error));
     return r == -ECANCELED ? r : bk_fail(r, "%s: %s", shown, bk_errmsg());
 }
 

@@ -4,6 +4,7 @@
 
 #include "proto/http_call.h"
 #include "proto/http_script_fixture.h"
+#include "tests/tls_fixture.h"
 
 #define HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define NO_BODY "HTTP/1.1 204 No Content\r\n\r\n"
@@ -225,6 +226,27 @@ LOOP_TEST(answers_that_are_none)
     }
 }
 
+LOOP_TEST(what_goes_wrong_in_tls_is_told_as_that)
+{
+    bk_tls *server = NULL, *trust = NULL;
+    bk_http_client *client = NULL;
+    bk_http_call *call = NULL;
+    char url[100];
+    CHECK_EQ(bk_tls_server_new(&server, &(bk_tls_opts){.cert_file = tls_file("server")}), 0);
+    CHECK_EQ(bk_tls_client_new(&trust, &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
+    CHECK_EQ(bk_http_client_new(&client, &(bk_http_client_opts){.tls = trust}), 0);
+    struct script script = {.answers = {PLAIN HELLO},
+                            .listen_opts = &(bk_listen_opts){.tls = server}};
+    CHECK_EQ(script_open(&script), 0);
+    snprintf(url, sizeof url, "https://%s/", bk_listener_address(script.listener));
+    CHECK_EQ(bk_http_get(&call, client, url, NULL), -BK_EPROTO);
+    CHECK(strstr(bk_errmsg(), "what the peer sends is not TLS"));
+    script_close(&script);
+    bk_http_client_free(&client);
+    bk_tls_free(&trust);
+    bk_tls_free(&server);
+}
+
 LOOP_TEST(informational_responses_are_passed_over)
 {
     struct script script = {.answers = {"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
@@ -435,6 +457,7 @@ CHECK_MAIN(TEST(a_get_as_it_is_sent_and_answered), TEST(a_post_with_its_body),
            TEST(headers_of_the_callers), TEST(a_range_is_asked_for_uncompressed),
            TEST(authorization), TEST(bodies_end_as_the_head_says), TEST(a_head_has_no_body),
            TEST(a_body_cut_short_is_incomplete), TEST(answers_that_are_none),
+           TEST(what_goes_wrong_in_tls_is_told_as_that),
            TEST(informational_responses_are_passed_over),
            TEST(endless_informational_responses_are_an_error),
            TEST(check_tells_of_a_status_that_is_no_success), TEST(codings_are_undone_in_turn),

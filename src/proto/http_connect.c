@@ -72,10 +72,8 @@ static int read_connect_answer(bk_stream *s, const struct bki_endpoint *proxy)
     int r = bki_http_read_response(s, &head);
     if (r == 0 || r == -BK_EINCOMPLETE)
         return bk_fail(-BK_EREFUSED, "proxy %s: it closed the connection", proxy->shown);
-    if (r == -BK_EPROTO || r == -BK_ELIMIT)
-        return bk_fail(r, "proxy %s: %s", proxy->shown, bki_http_error_text(head.error));
     if (r < 0)
-        return r;
+        return r == -ECANCELED ? r : bk_fail(r, "proxy %s: %s", proxy->shown, bk_errmsg());
     if (head.status / 100 != 2)
         return bk_fail(-BK_EREFUSED, "proxy %s: it answered %d %.*s", proxy->shown, head.status,
                        (int)head.reason.len, head.base + head.reason.at);

@@ -2,7 +2,14 @@
  * Reads the head of an HTTP message from a stream. */
 #include "proto/http_read.h"
 
+#include <beck/error.h>
+
 #include "net/stream.h"
+
+static int fault(const struct bki_http_head *h, int r)
+{
+    return bk_fail(r, "%s", bki_http_error_text(h->error));
+}
 
 int bki_http_read_head(bk_stream *s, struct bki_http_head *h)
 {
@@ -11,10 +18,10 @@ int bki_http_read_head(bk_stream *s, struct bki_http_head *h)
     while (r == 1) {
         r = bki_http_feed(h, all.data, all.len);
         if (r != 0)
-            return r;
+            return r < 0 ? fault(h, r) : r;
         if (all.len >= s->read_limit) {
             h->error = BKI_HTTP_E_BLOCK_LIMIT;
-            return -BK_ELIMIT;
+            return fault(h, -BK_ELIMIT);
         }
         r = bk_stream_peek(s, all.len + 1, &all);
     }

@@ -11,7 +11,7 @@
  * that h is good until the next read call; bk_stream_consume(s, h->len) makes way for what follows.
  * Returns 1; 0 when the stream ended before its first byte; -BK_EINCOMPLETE when it ended inside;
  * -BK_EPROTO or -BK_ELIMIT as bki_http_feed (h->error says what; a head over the stream's
- * read_limit is over the block's limit); or the stream's error. */
+ * read_limit is over the block's limit); or the stream's error.  bk_errmsg() tells of either. */
 int bki_http_read_head(bk_stream *s, struct bki_http_head *h);
 
 #define BKI_HTTP_MAX_INFORMATIONAL 20 /* 1xx answers before the final one */

@@ -18,6 +18,8 @@
 #define RESET "\003"  /* instead of an answer: the connection is reset */
 #define SILENT "\004" /* instead of an answer: nothing, until the client goes away */
 
+#define PLAIN "\005" /* in front of an answer: it is sent past TLS, in plain */
+
 #define SCRIPT_ANSWERS 12
 
 struct script {
@@ -88,7 +90,7 @@ static int script_answer(struct script *script, bk_stream *s)
     size_t i = script->n_asked++;
     const char *answer = i < SCRIPT_ANSWERS ? script->answers[i] : NULL;
     size_t len = answer && script->lens[i] ? script->lens[i] : answer ? strlen(answer) : 0;
-    char mark = answer && *answer < 5 ? *answer : 0;
+    char mark = answer && *answer <= *PLAIN ? *answer : 0;
     if (mark) {
         answer++;
         len--;
@@ -101,6 +103,8 @@ static int script_answer(struct script *script, bk_stream *s)
         reset_on_close(bk_stream_fd(s));
         return -ECONNRESET;
     }
+    if (mark == *PLAIN)
+        return send(bk_stream_fd(s), answer, len, MSG_NOSIGNAL) < 0 ? -errno : 0;
     r = bk_stream_write(s, answer, len);
     return r < 0 || mark ? r : 1;
 }

@@ -82,7 +82,7 @@ static int read_request(bk_stream *s, struct bki_http_head *h, struct bki_ws_off
     if (r == 0)
         return bk_fail(-BK_EINCOMPLETE, "%s: the connection ended without a request",
                        bk_stream_peer(s));
-    if (r == -BK_EPROTO || r == -BK_ELIMIT)
+    if (h->error)
         return refuse(s, h, bki_http_error_status(h), bki_http_error_text(h->error));
     if (r < 0)
         return r;

@@ -85,10 +85,9 @@ static int read_response(struct bk_ws *ws, bk_stream *s, const struct bki_ws_req
     if (r == 0)
         return bk_fail(-BK_EREFUSED, "%s: the server closed the connection without an answer",
                        shown);
-    if (r == -BK_EPROTO || r == -BK_ELIMIT)
-        return bk_fail(-BK_EPROTO, "%s: %s", shown, bki_http_error_text(h.error));
     if (r < 0)
-        return r;
+        return r == -ECANCELED ? r
+                               : bk_fail(h.error ? -BK_EPROTO : r, "%s: %s", shown, bk_errmsg());
     r = bki_ws_check_response(&h, request, &agreed);
     bk_span reason = bki_http_span(&h, h.reason);
     if (r == -BK_EREFUSED)
