@@ -100,6 +100,7 @@ static const struct sweep_call_fault {
 static inline int sweep_call_pass(const struct sweep_scenario *sc,
                                   const struct sweep_call_fault *fault)
 {
+    bool recovers = fault->recovers && !(sc->tells_more && fault->error == EINTR);
     for (int nth = 1; nth < SWEEP_MAX_STEPS; nth++) {
         struct sweep_run run = {.scenario = sc};
         snprintf(sweep_label, sizeof sweep_label, "%s: %s call %d fails with %s", sc->name,
@@ -108,10 +109,10 @@ static inline int sweep_call_pass(const struct sweep_scenario *sc,
         shim_reset(0);
         shim_add((struct shim_rule){
             .call = fault->call, .what = fault->error, .first = nth, .last = nth});
-        sweep_faulted = !fault->recovers;
+        sweep_faulted = !recovers;
         alloc_sweep_fail_nth(0);
         int r = sweep_once(&run);
-        sweep_judge_fault(&run, r, atomic_load(&shim.n_hits) > 0, fault->recovers);
+        sweep_judge_fault(&run, r, atomic_load(&shim.n_hits) > 0, recovers);
         if (sweep_failed_run)
             return -1;
         if (atomic_load(&shim.n_hits) == 0)

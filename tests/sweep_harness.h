@@ -47,6 +47,7 @@ struct sweep_scenario {
     int want;             /* the subject's result when nothing strikes */
     bool survives;        /* the subject takes cancels back: its result is `want` all the same */
     bool blame_elsewhere; /* out of memory, the subject may be told of it by another error */
+    bool tells_more;      /* a library behind it tells of what beck would try again (EINTR) */
 };
 
 enum sweep_strike {
@@ -171,8 +172,9 @@ static inline int sweep_let_run(struct sweep_run *run)
         run->n_idle = 0;
         return bk_yield();
     }
-    bool outside = loop->backend->busy(loop) || loop->n_jobs > 0 || loop->n_external > 0;
-    if (outside && run->n_idle++ < SWEEP_IDLE_TURNS) {
+    bool jobs = loop->n_jobs > 0; /* on threads: they come back, and the clock waits for them */
+    bool outside = jobs || loop->backend->busy(loop) || loop->n_external > 0;
+    if (outside && (run->n_idle++ < SWEEP_IDLE_TURNS || jobs)) {
         sched_yield();
         loop->budget = 0;
         r = bk_yield();

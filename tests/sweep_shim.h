@@ -124,9 +124,9 @@ static inline int shim_decide(enum shim_call call, int fd, size_t *len)
         atomic_fetch_or(&shim.seen, 1u << call);
     for (int i = 0; !atomic_load(&shim.asleep) && i < atomic_load(&shim.n_rules); i++) {
         int what = shim.rules[i].what;
-        if (shim.rules[i].call != call || (fd >= 0 && fd <= 2) || !shim_hits(i))
+        if (shim.rules[i].call != call || (fd >= 0 && fd <= 2))
             continue;
-        if (what == SHIM_SHORT && (!len || *len < 2))
+        if ((what == SHIM_SHORT && (!len || *len < 2)) || !shim_hits(i))
             continue;
         atomic_fetch_add(&shim.n_hits, 1);
         if (what == ECONNRESET || what == EPIPE)
@@ -184,7 +184,9 @@ static inline size_t shim_total(const struct iovec *iov, int n)
     return total;
 }
 
-/* ---- The calls ---- */
+/* ---- The calls: also for the libraries that the program is linked with ---- */
+
+#pragma GCC visibility push(default)
 
 #define SHIM_PIECES 16
 
@@ -444,5 +446,17 @@ int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
     int error = shim_decide(SHIM_CLONE, -1, NULL);
     return (int)(error ? shim_fail(error) : __clone(fn, stack, flags, arg, parent_tid));
 }
+
+/* What libraries call them that were built for large files. */
+#define SHIM_SAME_AS(name) __attribute__((alias(#name)))
+int open64(const char *path, int flags, ...) SHIM_SAME_AS(open);
+int fcntl64(int fd, int command, ...) SHIM_SAME_AS(fcntl);
+ssize_t pread64(int fd, void *buf, size_t len, off64_t offset) SHIM_SAME_AS(pread);
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t offset) SHIM_SAME_AS(pwrite);
+int ftruncate64(int fd, off64_t size) SHIM_SAME_AS(ftruncate);
+void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset)
+    SHIM_SAME_AS(mmap);
+ssize_t sendfile64(int out, int in, off64_t *offset, size_t len) SHIM_SAME_AS(sendfile);
+#pragma GCC visibility pop
 
 #endif
