@@ -119,7 +119,10 @@ static int sink_write(void *self, struct bki_batch *batch)
 
 static int sink_close(void *self, int r)
 {
-    int closed = bk_to_thread(close_db, self, NULL);
+    struct sink *s = self;
+    int closed = bk_to_thread(close_db, s, NULL);
+    if (s->table.db) /* no thread for it: then the loop waits, rather than leave it open */
+        closed = close_db(s);
     return r < 0 ? r : closed;
 }
 
