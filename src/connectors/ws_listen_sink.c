@@ -129,12 +129,20 @@ static int serve_client(void *ctx, bk_ws **ws)
 
 /* ---- The flow's side ---- */
 
+static void server_ended(void *ctx)
+{
+    struct sink *s = ctx;
+    bk_event_set(s->changed);
+}
+
 static int wait_for_clients(struct sink *s, bool enough(const struct sink *s))
 {
-    int r = 0;
+    int r = bki_ws_server_check(&s->server);
     while (r == 0 && !enough(s)) {
         bk_event_clear(s->changed);
         r = bk_event_wait(s->changed);
+        if (r == 0)
+            r = bki_ws_server_check(&s->server);
     }
     return r;
 }
@@ -159,6 +167,7 @@ static int sink_open(void *self, struct bki_port *port)
     if (r < 0)
         return r;
     s->server.client = serve_client;
+    s->server.ended = server_ended;
     s->server.ctx = s;
     r = bki_ws_server_open(&s->server, port);
     if (r == 0) {
@@ -218,7 +227,7 @@ static void sweep(struct sink *s)
 static int sink_write(void *self, struct bki_batch *batch)
 {
     struct sink *s = self;
-    int r = 0;
+    int r = bki_ws_server_check(&s->server);
     s->walking = true;
     for (size_t i = 0; i < batch->n && r == 0; i++) {
         r = broadcast(s, &batch->entries[i]);
@@ -244,7 +253,13 @@ static int sink_close(void *self, int r)
     struct sink *s = self;
     s->closing = true;
     if (r >= 0)
-        (void)bk_wait_for(say_farewell, s, bk_seconds(FAREWELL_SECONDS));
+        r = bk_wait_for(say_farewell, s, bk_seconds(FAREWELL_SECONDS));
+    if (r == -ETIMEDOUT) {
+        bki_port_event(s->server.port, BK_FLOW_NOTE, r,
+                       "%zu clients have not taken the last messages in %d s", s->n_clients,
+                       FAREWELL_SECONDS);
+        r = 0;
+    }
     if (s->n_skipped)
         bki_port_event(s->server.port, BK_FLOW_NOTE, 0, "%llu messages did not reach slow clients",
                        (unsigned long long)s->n_skipped);

@@ -80,10 +80,7 @@ static int source_next(void *self, bk_msg **msg)
     int r = bk_queue_get(s->messages, &item);
     if (r > 0)
         *msg = item;
-    if (r == 0 && s->server.result < 0 && s->server.result != -ECANCELED)
-        return bk_fail(s->server.result, "cannot accept clients: %s",
-                       bk_strerror(s->server.result));
-    return r;
+    return r == 0 ? bki_ws_server_check(&s->server) : r;
 }
 
 static void source_drain(void *self)

@@ -80,6 +80,13 @@ int bki_ws_server_open(struct bki_ws_server *server, struct bki_port *port)
     return 0;
 }
 
+int bki_ws_server_check(const struct bki_ws_server *server)
+{
+    if (server->result >= 0 || server->result == -ECANCELED)
+        return 0;
+    return bk_fail(server->result, "cannot accept clients: %s", bk_strerror(server->result));
+}
+
 void bki_ws_server_stop(struct bki_ws_server *server)
 {
     if (server->task)

@@ -30,6 +30,9 @@ void bki_ws_server_free(struct bki_ws_server *server);
 /* Listens, says where, and starts to accept. */
 int bki_ws_server_open(struct bki_ws_server *server, struct bki_port *port);
 
+/* 0, or the error with which accepting has ended: then no client is left, and none will come. */
+int bki_ws_server_check(const struct bki_ws_server *server);
+
 /* Stops accepting and cancels the clients' tasks; does not wait. */
 void bki_ws_server_stop(struct bki_ws_server *server);
 

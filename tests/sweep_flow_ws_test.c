@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ * Sweeps over flows from and to WebSockets, with the other end in a task of its own: what counts as
+ * stored has been sent or given out, in order, and once it is over the same flow gets through. */
+#include "tests/sweep_talk.h"
+
+/* ---- A server for ws: ---- */
+
+static int say_all(struct talk *t, bk_ws *ws, int connection)
+{
+    int r = 0;
+    for (int i = 1; r == 0 && t->said < MESSAGES; i++) {
+        r = say(ws, t->said + 1);
+        t->said += r == 0;
+        if (connection == 1 && i == t->breaks_after)
+            return -ECONNRESET;
+    }
+    return r;
+}
+
+static int hear_all(struct talk *t, bk_ws *ws, int connection)
+{
+    int r = 1;
+    for (int i = 1; r > 0; i++) {
+        r = hear(t, ws);
+        if (r > 0 && connection == 1 && i == t->breaks_after)
+            return -ECONNRESET;
+    }
+    return r;
+}
+
+static int serve_one(struct talk *t, bk_stream **stream,
+                     int (*talk)(struct talk *t, bk_ws *ws, int connection))
+{
+    bk_ws *ws = NULL;
+    t->n_serving++;
+    int r = bk_ws_accept(&ws, stream, NULL);
+    if (r == 0)
+        r = bk_ws_close(&ws, talk(t, ws, ++t->n_connections));
+    t->n_serving--;
+    return r;
+}
+
+static int serve_talker(void *ctx, bk_stream **stream)
+{
+    return serve_one(ctx, stream, say_all);
+}
+
+static int serve_listener(void *ctx, bk_stream **stream)
+{
+    return serve_one(ctx, stream, hear_all);
+}
+
+/* What befalls its connections, the flow must bear. */
+static void ignore_failure(void *ctx, bk_stream *stream, int result)
+{
+    (void)ctx;
+    (void)stream;
+    (void)result;
+}
+
+static int serve(struct talk *t, bk_stream_fn *handler)
+{
+    int r = 0;
+    while (r != -ECANCELED)
+        r = bk_serve(t->listener, handler, t, &(bk_serve_opts){.on_error = ignore_failure});
+    return 0;
+}
+
+static int talk_to_clients(void *ctx)
+{
+    return serve(ctx, serve_talker);
+}
+
+static int listen_to_clients(void *ctx)
+{
+    return serve(ctx, serve_listener);
+}
+
+static int open_server(struct talk *t, bk_fn *peer)
+{
+    int r = bk_listen(&t->listener, "127.0.0.1:0", NULL);
+    if (r < 0)
+        return r;
+    snprintf(t->url, sizeof t->url, "ws://%s/%s", bk_listener_address(t->listener), t->options);
+    t->flow.n_items = MESSAGES;
+    return bk_go(&t->peer, peer, t, NULL);
+}
+
+static int open_talker(void *ctx)
+{
+    struct talk *t = ctx;
+    t->options = "#reconnect=never";
+    return open_server(t, talk_to_clients);
+}
+
+static int open_breaking_talker(void *ctx)
+{
+    struct talk *t = ctx;
+    t->options = "";
+    t->breaks_after = 2;
+    return open_server(t, talk_to_clients);
+}
+
+static int open_listener(void *ctx)
+{
+    struct talk *t = ctx;
+    t->options = "#reconnect=never";
+    return open_server(t, listen_to_clients);
+}
+
+/* Until the first connection has broken, and time passes: the flow has noticed. */
+static int let_it_break(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = 0;
+    while (r == 0 && t->n_connections == 1 && t->n_serving > 0)
+        r = bk_sleep(bk_ms(1));
+    return r < 0 ? r : bk_sleep(bk_ms(1));
+}
+
+static int open_breaking_listener(void *ctx)
+{
+    struct talk *t = ctx;
+    t->options = "";
+    t->breaks_after = 1;
+    t->flow.pause = let_it_break;
+    t->flow.event_ctx = t;
+    t->flow.limit = 1;
+    return open_server(t, listen_to_clients);
+}
+
+/* The server has read what there was. */
+static void let_server_finish(struct talk *t)
+{
+    for (int i = 0; i < 1000 && t->n_serving > 0; i++)
+        bk_sleep(bk_ms(100));
+    if (t->n_serving > 0)
+        sweep_lost("%d connections are still served", t->n_serving);
+}
+
+/* ---- ws: as a source ---- */
+
+static int flow_from(void *ctx)
+{
+    struct talk *t = ctx;
+    t->said = 0;
+    return sweep_flow_run(&t->flow, t->url, NULL);
+}
+
+static void received_in_order(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    sweep_calm();
+    sweep_flow_end(&t->flow);
+    sweep_flow_got_in_order(&t->flow, result);
+    let_server_finish(t);
+    int r = flow_from(t);
+    if (r < 0)
+        sweep_lost("a second flow ends with %d: %s", r, bk_errmsg());
+    sweep_flow_end(&t->flow);
+    sweep_flow_got_in_order(&t->flow, r);
+}
+
+/* Each connection may have lost what was under way, and the flow says so. */
+static void received_with_gaps(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    struct sweep_flow *f = &t->flow;
+    sweep_calm();
+    sweep_flow_end(f);
+    for (int i = 1; i < f->n_got; i++)
+        if (f->got[i] <= f->got[i - 1])
+            sweep_lost("after %d comes %d", f->got[i - 1], f->got[i]);
+    if (f->n_got != (int)f->stats.stored)
+        sweep_lost("%d items got, and %d are stored", f->n_got, (int)f->stats.stored);
+    if (f->n_got < (f->n_got ? f->got[f->n_got - 1] : 0) && f->stats.reconnects == 0)
+        sweep_lost("messages are missing, and the flow says nothing of it");
+    if (result == 0 && f->stats.reconnects == 0)
+        sweep_lost("the flow has not connected again");
+    let_server_finish(t);
+    t->breaks_after = 0;
+    int r = flow_from(t);
+    if (r < 0)
+        sweep_lost("a second flow ends with %d: %s", r, bk_errmsg());
+    sweep_flow_end(f);
+    sweep_flow_got_in_order(f, r);
+}
+
+/* ---- ws: as a sink ---- */
+
+static int flow_into(void *ctx)
+{
+    struct talk *t = ctx;
+    return sweep_flow_run(&t->flow, NULL, t->url);
+}
+
+static void send_again(struct talk *t)
+{
+    t->breaks_after = t->n_heard = 0;
+    t->flow.pause = NULL;
+    int r = flow_into(t);
+    if (r < 0)
+        sweep_lost("a second flow ends with %d: %s", r, bk_errmsg());
+    sweep_flow_end(&t->flow);
+    let_server_finish(t);
+    heard_in_order(t);
+    if (t->n_heard != MESSAGES)
+        sweep_lost("of %d messages %d are heard", MESSAGES, t->n_heard);
+}
+
+static void sent_in_order(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    sweep_calm();
+    sweep_flow_end(&t->flow);
+    let_server_finish(t);
+    heard_in_order(t);
+    if (t->n_heard < (int)t->flow.stats.stored && !sweep_excused())
+        sweep_lost("%d messages are sent, and %d heard", (int)t->flow.stats.stored, t->n_heard);
+    if (result == 0 && (int)t->flow.stats.stored != MESSAGES)
+        sweep_lost("of %d messages %d are sent", MESSAGES, (int)t->flow.stats.stored);
+    send_again(t);
+}
+
+/* What a connection had taken when it broke is sent, and may not be heard. */
+static void sent_with_gaps(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    sweep_calm();
+    sweep_flow_end(&t->flow);
+    let_server_finish(t);
+    for (int i = 0; i < t->n_heard; i++)
+        if (t->heard[i] < 1 || t->heard[i] > MESSAGES || (i > 0 && t->heard[i] < t->heard[i - 1]))
+            sweep_lost("message %d is the number %d", i + 1, t->heard[i]);
+    if (result == 0 && (int)t->flow.stats.stored != MESSAGES)
+        sweep_lost("of %d messages %d are sent", MESSAGES, (int)t->flow.stats.stored);
+    if (result == 0 && t->flow.stats.reconnects == 0)
+        sweep_lost("the flow has not connected again");
+    send_again(t);
+}
+
+static const struct sweep_scenario scenarios[] = {
+    {.name = "flow from ws",
+     .state_size = sizeof(struct talk),
+     .open = open_talker,
+     .close = close_talk,
+     .subject = flow_from,
+     .check = received_in_order,
+     .blame_elsewhere = true},
+    {.name = "flow from ws, which breaks",
+     .state_size = sizeof(struct talk),
+     .open = open_breaking_talker,
+     .close = close_talk,
+     .subject = flow_from,
+     .check = received_with_gaps,
+     .blame_elsewhere = true},
+    {.name = "flow into ws",
+     .state_size = sizeof(struct talk),
+     .open = open_listener,
+     .close = close_talk,
+     .subject = flow_into,
+     .check = sent_in_order,
+     .blame_elsewhere = true},
+    {.name = "flow into ws, which breaks",
+     .state_size = sizeof(struct talk),
+     .open = open_breaking_listener,
+     .close = close_talk,
+     .subject = flow_into,
+     .check = sent_with_gaps,
+     .blame_elsewhere = true},
+};
+
+SWEEP_MAIN(scenarios)
