@@ -224,6 +224,7 @@ static const struct sweep_scenario scenarios[] = {
      .close = close_files,
      .subject = copy_a_file,
      .check = stored_lines_are_there,
+     .patient = true,
      .blame_elsewhere = true},
     {.name = "flow of a command",
      .state_size = sizeof(struct mill),
@@ -231,6 +232,7 @@ static const struct sweep_scenario scenarios[] = {
      .close = close_files,
      .subject = copy_what_a_command_says,
      .check = stored_lines_are_there,
+     .patient = true,
      .blame_elsewhere = true},
 };
 

@@ -247,6 +247,7 @@ static void the_file_has_what_was_written(void *ctx, int result)
 {
     struct paper *p = ctx;
     struct stat st = {0};
+    sweep_calm();
     bool there = stat(p->path, &st) == 0;
     if (p->opened && !there)
         sweep_lost("the file was opened, and is not there");
@@ -289,8 +290,10 @@ static int save_a_file(void *ctx)
 {
     struct paper *p = ctx;
     bk_msg *msg = NULL;
-    int r = bk_file_save(p->path, "saved", 5, &(bk_file_save_opts){.no_sync = true});
+    int r = bk_file_save(p->path, "first", 5, &(bk_file_save_opts){.no_sync = true, .mode = 0600});
     p->opened = r == 0;
+    if (r == 0) /* the mode stays */
+        r = bk_file_save(p->path, "saved", 5, &(bk_file_save_opts){.no_sync = true});
     if (r == 0)
         r = bk_file_load(p->path, 100, &msg);
     if (r == 0 && bk_msg_len(msg) != 5)
@@ -303,9 +306,12 @@ static void the_file_is_whole_or_not_there(void *ctx, int result)
 {
     struct paper *p = ctx;
     struct stat st = {0};
-    (void)result;
-    if (stat(p->path, &st) == 0 ? st.st_size != 5 : p->opened)
+    sweep_calm();
+    bool there = stat(p->path, &st) == 0;
+    if (there ? st.st_size != 5 : p->opened)
         sweep_lost("%ld bytes are there", (long)st.st_size);
+    if (result == 0 && (st.st_mode & 0777) != 0600)
+        sweep_lost("its mode is now %o", st.st_mode & 0777);
 }
 
 /* ---- Pipes ---- */
@@ -430,7 +436,8 @@ static void no_loop_is_left(void *ctx, int result)
 }
 
 #define ENDS .state_size = sizeof(struct ends), .close = close_ends
-#define PAPER .state_size = sizeof(struct paper), .open = open_paper, .close = close_paper
+#define PAPER                                                                                      \
+    .state_size = sizeof(struct paper), .open = open_paper, .close = close_paper, .patient = true
 #define TEAM .state_size = sizeof(struct team), .open = open_team, .close = close_team
 
 static const struct sweep_scenario scenarios[] = {

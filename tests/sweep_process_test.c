@@ -96,11 +96,17 @@ static int stop_a_child(void *ctx)
 }
 
 static const struct sweep_scenario scenarios[] = {
-    {.name = "child", .subject = run_a_child, .check = no_child_is_left},
-    {.name = "child, closed", .subject = close_a_child, .check = no_child_is_left},
-    {.name = "child, talked to", .subject = talk_to_a_child, .check = no_child_is_left},
-    {.name = "child, its input ended", .subject = end_its_input, .check = no_child_is_left},
-    {.name = "child, stopped", .subject = stop_a_child, .check = no_child_is_left},
+    {.name = "child", .subject = run_a_child, .check = no_child_is_left, .patient = true},
+    {.name = "child, closed", .subject = close_a_child, .check = no_child_is_left, .patient = true},
+    {.name = "child, talked to",
+     .subject = talk_to_a_child,
+     .check = no_child_is_left,
+     .patient = true},
+    {.name = "child, its input ended",
+     .subject = end_its_input,
+     .check = no_child_is_left,
+     .patient = true},
+    {.name = "child, stopped", .subject = stop_a_child, .check = no_child_is_left, .patient = true},
 };
 
 SWEEP_MAIN(scenarios)

@@ -45,6 +45,9 @@ enum shim_call {
     SHIM_CLONE,  /* the start of a child process */
     SHIM_THREAD, /* pthread_create */
     SHIM_BIND,   /* bind, listen */
+    SHIM_ASK,    /* setsockopt, getsockopt, getsockname, getpeername */
+    SHIM_STAT,   /* stat, lstat, fstat */
+    SHIM_RENAME,
     SHIM_POLL,
     SHIM_URING_SETUP, /* these three: sweep_uring.h */
     SHIM_URING_SUBMIT,
@@ -53,10 +56,10 @@ enum shim_call {
 };
 
 static const char *const shim_call_names[SHIM_CALLS] = {
-    "recv",         "send",           "accept",          "connect",       "socket",
-    "epoll_create", "epoll_ctl",      "epoll_wait",      "eventfd",       "stack",
-    "open",         "file",           "clone",           "thread",        "bind",
-    "poll",         "io_uring_setup", "io_uring_submit", "io_uring_enter"};
+    "recv",          "send",    "accept", "connect", "socket", "epoll_create",   "epoll_ctl",
+    "epoll_wait",    "eventfd", "stack",  "open",    "file",   "clone",          "thread",
+    "bind",          "ask",     "stat",   "rename",  "poll",   "io_uring_setup", "io_uring_submit",
+    "io_uring_enter"};
 
 #define SHIM_SHORT (-1) /* a transfer of half of it, or less */
 
@@ -247,7 +250,8 @@ static inline bool shim_is_datagram(int fd)
 {
     int type = 0;
     socklen_t size = sizeof type;
-    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+    return syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           type == SOCK_DGRAM;
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -412,6 +416,56 @@ int listen(int fd, int backlog)
     return (int)(error ? shim_fail(error) : syscall(SYS_listen, fd, backlog));
 }
 
+int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+    int error = shim_decide(SHIM_ASK, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_setsockopt, fd, level, option, value, len));
+}
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+    int error = shim_decide(SHIM_ASK, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_getsockopt, fd, level, option, value, len));
+}
+
+int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    int error = shim_decide(SHIM_ASK, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_getsockname, fd, addr, len));
+}
+
+int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    int error = shim_decide(SHIM_ASK, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_getpeername, fd, addr, len));
+}
+
+int stat(const char *path, struct stat *out)
+{
+    int error = shim_decide(SHIM_STAT, -1, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_newfstatat, AT_FDCWD, path, out, 0));
+}
+
+int lstat(const char *path, struct stat *out)
+{
+    int error = shim_decide(SHIM_STAT, -1, NULL);
+    return (int)(error ? shim_fail(error)
+                       : syscall(SYS_newfstatat, AT_FDCWD, path, out, AT_SYMLINK_NOFOLLOW));
+}
+
+int fstat(int fd, struct stat *out)
+{
+    int error = shim_decide(SHIM_STAT, fd, NULL);
+    return (int)(error ? shim_fail(error) : syscall(SYS_fstat, fd, out));
+}
+
+int rename(const char *from, const char *to)
+{
+    int error = shim_decide(SHIM_RENAME, -1, NULL);
+    return (int)(error ? shim_fail(error)
+                       : syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0));
+}
+
 int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
     struct timespec t = {timeout / 1000, timeout % 1000 * 1000000L};
@@ -453,6 +507,9 @@ int open64(const char *path, int flags, ...) SHIM_SAME_AS(open);
 int fcntl64(int fd, int command, ...) SHIM_SAME_AS(fcntl);
 ssize_t pread64(int fd, void *buf, size_t len, off64_t offset) SHIM_SAME_AS(pread);
 ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t offset) SHIM_SAME_AS(pwrite);
+int stat64(const char *path, struct stat64 *out) SHIM_SAME_AS(stat);
+int lstat64(const char *path, struct stat64 *out) SHIM_SAME_AS(lstat);
+int fstat64(int fd, struct stat64 *out) SHIM_SAME_AS(fstat);
 int ftruncate64(int fd, off64_t size) SHIM_SAME_AS(ftruncate);
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset)
     SHIM_SAME_AS(mmap);

@@ -79,9 +79,7 @@ static __attribute__((constructor)) void begin(void)
 
 static int open_store(struct store *s, const char *query)
 {
-    /* In memory, if we can: there a sync costs nothing. */
-    snprintf(s->folder, sizeof s->folder, "%s/beck-sweep-%d",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+    snprintf(s->folder, sizeof s->folder, "%s/beck-sweep-%d", sweep_place(), (int)getpid());
     snprintf(s->url, sizeof s->url, "sqlite:%s/t.db?table=t%s", s->folder, query);
     s->flow.n_items = ROWS;
     s->flow.before = "{\"id\":";

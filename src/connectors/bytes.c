@@ -12,23 +12,25 @@
 #include "base/error_slot.h"
 #include "net/file.h"
 
-/* Pipes, sockets and terminals can be waited for. */
-static bool can_be_waited_for(int fd)
+/* Pipes, sockets and terminals can be waited for: 1 or 0, or -errno. */
+static int can_be_waited_for(int fd)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
-        return false;
+        return -errno;
     return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || (S_ISCHR(st.st_mode) && isatty(fd));
 }
 
 int bki_bytes_from_fd(struct bki_bytes *bytes, int fd)
 {
     *bytes = (struct bki_bytes)BKI_BYTES_CLOSED;
-    if (!can_be_waited_for(fd)) {
+    int r = can_be_waited_for(fd);
+    if (r == 0) {
         bytes->fd = fd;
         return 0;
     }
-    int r = bk_stream_from_fd(&bytes->stream, fd, NULL);
+    r = r < 0 ? bki_fail_errno(r, "descriptor %d", fd)
+              : bk_stream_from_fd(&bytes->stream, fd, NULL);
     if (r < 0)
         close(fd);
     return r;
@@ -41,7 +43,7 @@ int bki_bytes_from_std(struct bki_bytes *bytes, int std_fd)
     *bytes = (struct bki_bytes)BKI_BYTES_CLOSED;
     snprintf(path, sizeof path, "/proc/self/fd/%d", std_fd);
     /* Opening it anew gives flags of our own; sockets, and terminals of others, cannot be. */
-    if (can_be_waited_for(std_fd))
+    if (can_be_waited_for(std_fd) > 0)
         fd = open(path, (std_fd == 0 ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         fd = fcntl(std_fd, F_DUPFD_CLOEXEC, 3);

@@ -152,13 +152,25 @@ static int sync_directory(const struct save *s)
     return r;
 }
 
+/* 1: *mode is that of the file that is there; 0: it is for a new one; or -errno. */
+static int find_mode(const struct save *s, mode_t *mode)
+{
+    struct stat st = {0};
+    *mode = s->opts->mode ? s->opts->mode : 0666;
+    if (!s->opts->mode && lstat(s->path, &st) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISREG(st.st_mode))
+        return 0;
+    *mode = st.st_mode & 07777;
+    return 1;
+}
+
 static int save_on_thread(void *ctx)
 {
     struct save *s = ctx;
-    struct stat st;
-    bool keep_mode = !s->opts->mode && lstat(s->path, &st) == 0 && S_ISREG(st.st_mode);
-    mode_t mode = keep_mode ? st.st_mode & 07777 : s->opts->mode ? s->opts->mode : 0666;
-    int r = 0, fd = open_temp(s, mode);
+    mode_t mode;
+    int r = 0, keep_mode = find_mode(s, &mode);
+    int fd = keep_mode < 0 ? keep_mode : open_temp(s, mode);
     if (fd >= 0) {
         r = write_temp(s, fd, keep_mode, mode);
         if (r == 0 && rename(s->temp, s->path) < 0)
