@@ -189,7 +189,10 @@ static inline size_t shim_total(const struct iovec *iov, int n)
 
 /* ---- The calls: also for the libraries that the program is linked with ---- */
 
+/* Not under ThreadSanitizer, which would call them before it has begun. */
+#ifndef __SANITIZE_THREAD__
 #pragma GCC visibility push(default)
+#endif
 
 #define SHIM_PIECES 16
 
@@ -514,6 +517,8 @@ int ftruncate64(int fd, off64_t size) SHIM_SAME_AS(ftruncate);
 void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset)
     SHIM_SAME_AS(mmap);
 ssize_t sendfile64(int out, int in, off64_t *offset, size_t len) SHIM_SAME_AS(sendfile);
+#ifndef __SANITIZE_THREAD__
 #pragma GCC visibility pop
+#endif
 
 #endif
