@@ -80,6 +80,7 @@ static const struct sweep_call_fault {
     {SHIM_FILE, ENOSPC, false},
     {SHIM_FILE, EINTR, true},
     {SHIM_FILE, SHIM_SHORT, true},
+    {SHIM_FILE, SHIM_TORN, false},
     {SHIM_CLONE, EAGAIN, false},
     {SHIM_CLONE, ENOMEM, false},
     {SHIM_THREAD, EAGAIN, false},
@@ -108,7 +109,9 @@ static inline int sweep_call_pass(const struct sweep_scenario *sc,
         struct sweep_run run = {.scenario = sc};
         snprintf(sweep_label, sizeof sweep_label, "%s: %s call %d fails with %s", sc->name,
                  shim_call_names[fault->call], nth,
-                 fault->error > 0 ? strerrorname_np(fault->error) : "less than all");
+                 fault->error > 0             ? strerrorname_np(fault->error)
+                 : fault->error == SHIM_SHORT ? "less than all"
+                                              : "less than all, and ENOSPC");
         shim_reset(0);
         shim_add((struct shim_rule){
             .call = fault->call, .what = fault->error, .first = nth, .last = nth});

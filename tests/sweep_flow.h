@@ -24,6 +24,7 @@ struct sweep_flow {
     int n_got;                  /* by the flow's own sink */
     int got[SWEEP_ITEMS_MAX];   /* which */
     bk_flow_stats stats;        /* at the end */
+    bool at_once;               /* items come without a suspension */
     bk_fn *pause;               /* called with event_ctx before an item but the first; or NULL */
     /* As bk_flow_opts'. */
     void (*on_event)(void *ctx, const bk_flow_event *event);
@@ -44,7 +45,11 @@ static inline int sweep_flow_give(void *ctx, bk_msg **msg)
     char text[2048];
     int len = snprintf(text, sizeof text, "%s%d%s", f->before ? f->before : "", f->n_given + 1,
                        f->after ? f->after : "");
-    int r = f->pause && f->n_given > 0 ? f->pause(f->event_ctx) : bk_yield();
+    int r = 0;
+    if (f->pause && f->n_given > 0)
+        r = f->pause(f->event_ctx);
+    else if (!f->at_once)
+        r = bk_yield();
     if (r == 0)
         r = bk_msg_copy(msg, text, (size_t)len);
     if (r < 0)

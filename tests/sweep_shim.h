@@ -62,10 +62,11 @@ static const char *const shim_call_names[SHIM_CALLS] = {
     "io_uring_enter"};
 
 #define SHIM_SHORT (-1) /* a transfer of half of it, or less */
+#define SHIM_TORN (-2)  /* the same, and the disk is full at the next one (ENOSPC) */
 
 struct shim_rule {
     enum shim_call call;
-    int what;         /* an errno, or SHIM_SHORT */
+    int what;         /* an errno, SHIM_SHORT or SHIM_TORN */
     unsigned percent; /* of the calls; 0: by number */
     long first, last; /* which calls, counted from 1 */
 };
@@ -77,6 +78,7 @@ static struct {
     atomic_bool asleep;              /* rules do not apply */
     atomic_long n_calls[SHIM_RULES]; /* those that a rule is about */
     atomic_long n_hits;
+    atomic_int torn;  /* the descriptor of which the rest is refused; 0: none */
     atomic_uint seen; /* which calls there were while rules applied, since it was cleared */
     _Atomic uint64_t random;
 } shim;
@@ -87,6 +89,7 @@ static inline void shim_reset(uint64_t seed)
     atomic_store(&shim.n_rules, 0);
     atomic_store(&shim.asleep, false);
     atomic_store(&shim.n_hits, 0);
+    atomic_store(&shim.torn, 0);
     atomic_store(&shim.random, seed * 0x9e3779b97f4a7c15u + 1);
 }
 
@@ -125,18 +128,24 @@ static inline int shim_decide(enum shim_call call, int fd, size_t *len)
 {
     if (!atomic_load(&shim.asleep))
         atomic_fetch_or(&shim.seen, 1u << call);
+    if (fd > 2 && fd == atomic_load(&shim.torn) && len && !atomic_load(&shim.asleep)) {
+        atomic_store(&shim.torn, 0);
+        return ENOSPC;
+    }
     for (int i = 0; !atomic_load(&shim.asleep) && i < atomic_load(&shim.n_rules); i++) {
         int what = shim.rules[i].what;
         if (shim.rules[i].call != call || (fd >= 0 && fd <= 2))
             continue;
-        if ((what == SHIM_SHORT && (!len || *len < 2)) || !shim_hits(i))
+        if ((what < 0 && (!len || *len < 2)) || !shim_hits(i))
             continue;
         atomic_fetch_add(&shim.n_hits, 1);
         if (what == ECONNRESET || what == EPIPE)
             syscall(SYS_shutdown, fd, SHUT_RDWR); /* the other end sees it too */
-        if (what != SHIM_SHORT)
+        if (what > 0)
             return what;
         *len = 1 + shim_random((unsigned)(*len / 2));
+        if (what == SHIM_TORN)
+            atomic_store(&shim.torn, fd);
     }
     return 0;
 }

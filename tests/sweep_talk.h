@@ -4,6 +4,7 @@
 #ifndef BECK_TESTS_SWEEP_TALK_H
 #define BECK_TESTS_SWEEP_TALK_H
 
+#include <beck/sync.h>
 #include <beck/ws.h>
 
 #include "tests/sweep_flow.h"
@@ -24,9 +25,10 @@ struct talk {
     int said;                     /* its last message */
     int breaks_after;             /* its first connection, so many messages; 0: it does not */
     /* A client for ws-listen: */
-    char where[96]; /* of the flow; "" while nobody listens */
-    int n_notes;    /* of the flow, on its clients */
-    int ended;      /* how the last connection did */
+    char where[96];    /* of the flow; "" while nobody listens */
+    bk_event *changed; /* that, or whether it is over */
+    int n_notes;       /* of the flow, on its clients */
+    int ended;         /* how the last connection did */
 };
 
 static inline int say(bk_ws *ws, int n)
@@ -70,6 +72,7 @@ static inline void close_talk(void *ctx)
         (void)bk_task_wait(t->peer, NULL);
     }
     bk_task_free(&t->peer);
+    bk_event_free(&t->changed);
     bk_listener_close(&t->listener, 0);
     bk_flow_free(&t->flow.flow);
 }
