@@ -74,9 +74,9 @@ BK_API int bk_ws_connect(bk_ws **out, const char *url, const bk_ws_opts *opts);
  * out: NULL on entry; bk_ws_close it.
  * *stream: on success it is the connection's and set to NULL; on failure it is still yours, the
  * client having been told by an HTTP error where that was possible.
- * Suspends until the request is in and answered.  Returns 0; -BK_EPROTO (no WebSocket request);
- * -BK_EINCOMPLETE (the client went away); -ETIMEDOUT; -ECANCELED; -ENOMEM; or the stream's
- * error. */
+ * Suspends until the request is in and answered, and for up to a second more while a client that is
+ * refused has not ended its side.  Returns 0; -BK_EPROTO (no WebSocket request); -BK_EINCOMPLETE
+ * (the client went away); -ETIMEDOUT; -ECANCELED; -ENOMEM; or the stream's error. */
 BK_API int bk_ws_accept(bk_ws **out, bk_stream **stream, const bk_ws_opts *opts);
 
 /* Makes a WebSocket of a request that a handler of bk_http_serve got, so that one port serves pages

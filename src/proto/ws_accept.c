@@ -61,7 +61,7 @@ static int refuse(bk_stream *s, const struct bki_http_head *h, int status, const
     struct bki_ws_refusal refusal = {status, why, bk_span_equal(method, bk_span_str("HEAD"))};
     int r = bki_ws_send_head(s, write_refusal, &refusal);
     if (r == 0)
-        bk_stream_flush(s);
+        bki_ws_linger(s);
     return bk_fail(-BK_EPROTO, "%s: %s (answered %d)", bk_stream_peer(s), why, status);
 }
 

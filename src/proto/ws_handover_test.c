@@ -71,6 +71,24 @@ LOOP_TEST(a_refused_HEAD_gets_no_content)
     CHECK_STR(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
 }
 
+/* What the client goes on sending does not reset the connection, and the answer with it. */
+LOOP_TEST(a_refused_client_can_read_why)
+{
+    static char request[50000] = "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 49000\r\n\r\n";
+    struct ends e;
+    bk_ws *ws = NULL;
+    char answer[1000];
+    CHECK_EQ(open_ends(&e, NULL), 0);
+    CHECK_EQ(write(e.peer, request, sizeof request), (ssize_t)sizeof request);
+    shutdown(e.peer, SHUT_WR);
+    CHECK_EQ(bk_ws_accept(&ws, &e.s, NULL), -BK_EPROTO);
+    bk_stream_close(&e.s, -BK_EPROTO);
+    CHECK(recv(e.peer, answer, sizeof answer, MSG_DONTWAIT) > 0);
+    CHECK(strncmp(answer, "HTTP/1.1 405 ", 13) == 0);
+    CHECK_EQ(recv(e.peer, answer, sizeof answer, MSG_DONTWAIT), 0);
+    close_ends(&e);
+}
+
 LOOP_TEST(an_endless_head_is_refused)
 {
     static char request[80 * 1000];
@@ -542,8 +560,9 @@ static void every_allocation_may_fail(void)
 }
 
 CHECK_MAIN(TEST(other_requests_get_an_http_error), TEST(a_refused_HEAD_gets_no_content),
-           TEST(an_endless_head_is_refused), TEST(a_client_that_goes_away_is_incomplete),
-           TEST(a_silent_client_runs_out_of_time), TEST(frames_right_behind_the_request_are_kept),
+           TEST(a_refused_client_can_read_why), TEST(an_endless_head_is_refused),
+           TEST(a_client_that_goes_away_is_incomplete), TEST(a_silent_client_runs_out_of_time),
+           TEST(frames_right_behind_the_request_are_kept),
            TEST(protocol_target_and_headers_are_agreed), TEST(what_is_no_websocket_url_is_refused),
            TEST(a_server_that_does_not_agree_is_named), TEST(informational_answers_are_passed_over),
            TEST(headers_that_would_break_the_handshake_are_refused), TEST(the_peer_closes_first),

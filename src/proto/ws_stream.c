@@ -3,9 +3,10 @@
 #include "proto/ws_stream.h"
 
 #define DEFAULT_CLOSE_SECONDS 10
-#define READ_SIZE ((size_t)16 * 1024) /* what it brings is still in the nearest cache when parsed */
-#define LINGER_MS 1000 /* for the peer to end the stream, and to read why we did */
-#define PARTING_MS 10  /* for the last frame of a dropped connection to reach the kernel */
+#define READ_SIZE ((size_t)16 * 1024) /* what it brings is still in the nearest cache when parsed  \
+                                       */
+#define LINGER_MS 1000                /* for the peer to end the stream, and to read why we did */
+#define PARTING_MS 10 /* for the last frame of a dropped connection to reach the kernel */
 
 enum { NORMAL = 1000, GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
 
@@ -101,14 +102,14 @@ const char *bk_ws_close_reason(const bk_ws *ws)
 /* ---- Closing ---- */
 
 /* Reads and drops what comes, until the peer ends the stream, or a moment has passed. */
-static void wait_for_end(struct bk_ws *ws)
+static void wait_for_end(bk_stream *s)
 {
     bk_timeout *limit = NULL;
     char buf[1024];
     ssize_t n;
     if (bk_timeout_open(&limit, bk_ms(LINGER_MS)) < 0)
         return;
-    while ((n = bk_stream_read(ws->stream, buf, sizeof buf)) > 0)
+    while ((n = bk_stream_read(s, buf, sizeof buf)) > 0)
         ;
     bk_timeout_close(&limit, (int)n);
 }
@@ -142,7 +143,7 @@ static int finish(void *ctx)
     if (!ws->ended)
         r = finish_handshake(ws);
     if (r >= 0 && ws->end == 0 && ws->conn.role == BKI_WS_CLIENT)
-        wait_for_end(ws);
+        wait_for_end(ws->stream);
     r = bk_timeout_close(&limit, r);
     if (r == -ETIMEDOUT)
         bk_fail(r, "%s: no close frame within close_timeout", bk_ws_peer(ws));
@@ -157,12 +158,10 @@ static int flush_shortly(void *ctx)
     return r < 0 ? r : bk_timeout_close(&limit, bk_stream_flush(ws->stream));
 }
 
-/* Closing a socket with input unread resets it, and the peer may lose our close frame to that: ends
- * only our side, and lets the peer end its own. */
-static void linger(struct bk_ws *ws)
+void bki_ws_linger(bk_stream *s)
 {
-    if (bk_stream_write_eof(ws->stream) == 0)
-        wait_for_end(ws);
+    if (bk_stream_write_eof(s) == 0)
+        wait_for_end(s);
 }
 
 void bki_ws_give_up(struct bk_ws *ws, int error)
@@ -184,7 +183,7 @@ static void drop(struct bk_ws *ws, int r)
     if (bk_stream_unsent(ws->stream) > 0)
         bk_shield(flush_shortly, ws);
     if (ws->conn.result < 0)
-        linger(ws);
+        bki_ws_linger(ws->stream);
 }
 
 int bk_ws_close(bk_ws **wsp, int r)
