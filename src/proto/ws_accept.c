@@ -58,11 +58,12 @@ static ssize_t write_response(struct bki_http_writer *w, const void *what)
 static int refuse(bk_stream *s, const struct bki_http_head *h, int status, const char *why)
 {
     bk_span method = bki_http_span(h, h->method);
+    const char *peer = bk_stream_peer(s); /* nobody knows any more once both sides have ended */
     struct bki_ws_refusal refusal = {status, why, bk_span_equal(method, bk_span_str("HEAD"))};
     int r = bki_ws_send_head(s, write_refusal, &refusal);
     if (r == 0)
         bki_ws_linger(s);
-    return bk_fail(-BK_EPROTO, "%s: %s (answered %d)", bk_stream_peer(s), why, status);
+    return bk_fail(-BK_EPROTO, "%s: %s (answered %d)", peer, why, status);
 }
 
 static int respond(const struct bk_ws *ws, bk_stream *s, bk_span key, const bk_ws_opts *opts)

@@ -71,22 +71,48 @@ LOOP_TEST(a_refused_HEAD_gets_no_content)
     CHECK_STR(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
 }
 
+struct refusing {
+    bk_listener *listener;
+    char why[200];
+};
+
+static int accept_one(void *ctx)
+{
+    struct refusing *refusing = ctx;
+    bk_stream *s = NULL;
+    bk_ws *ws = NULL;
+    int r = bk_accept(refusing->listener, &s);
+    if (r > 0)
+        r = bk_ws_accept(&ws, &s, NULL);
+    snprintf(refusing->why, sizeof refusing->why, "%s", bk_errmsg());
+    return bk_stream_close(&s, r);
+}
+
 /* What the client goes on sending does not reset the connection, and the answer with it. */
 LOOP_TEST(a_refused_client_can_read_why)
 {
     static char request[50000] = "POST /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 49000\r\n\r\n";
-    struct ends e;
-    bk_ws *ws = NULL;
-    char answer[1000];
-    CHECK_EQ(open_ends(&e, NULL), 0);
-    CHECK_EQ(write(e.peer, request, sizeof request), (ssize_t)sizeof request);
-    shutdown(e.peer, SHUT_WR);
-    CHECK_EQ(bk_ws_accept(&ws, &e.s, NULL), -BK_EPROTO);
-    bk_stream_close(&e.s, -BK_EPROTO);
-    CHECK(recv(e.peer, answer, sizeof answer, MSG_DONTWAIT) > 0);
-    CHECK(strncmp(answer, "HTTP/1.1 405 ", 13) == 0);
-    CHECK_EQ(recv(e.peer, answer, sizeof answer, MSG_DONTWAIT), 0);
-    close_ends(&e);
+    struct refusing refusing = {NULL};
+    bk_task *task = NULL;
+    bk_stream *s = NULL;
+    bk_msg *answer = NULL;
+    char from[100];
+    int r = 0;
+    CHECK_EQ(bk_listen(&refusing.listener, "127.0.0.1:0", NULL), 0);
+    CHECK_EQ(bk_go(&task, accept_one, &refusing, NULL), 0);
+    CHECK_EQ(bk_connect(&s, bk_listener_address(refusing.listener), NULL), 0);
+    CHECK_EQ(bk_stream_write(s, request, sizeof request), 0);
+    CHECK_EQ(bk_stream_write_eof(s), 0);
+    snprintf(from, sizeof from, "%s: a WebSocket request must be a GET", bk_stream_local(s));
+    CHECK_EQ(bk_task_wait(task, &r), 0);
+    CHECK_EQ(r, -BK_EPROTO);
+    CHECK(strncmp(refusing.why, from, strlen(from)) == 0);
+    CHECK_EQ(bk_stream_read_all(s, 1000, &answer), 0);
+    CHECK(strncmp(bk_msg_data(answer), "HTTP/1.1 405 ", 13) == 0);
+    bk_msg_free(&answer);
+    bk_task_free(&task);
+    bk_stream_close(&s, 0);
+    bk_listener_close(&refusing.listener, 0);
 }
 
 LOOP_TEST(an_endless_head_is_refused)
