@@ -14,6 +14,7 @@ struct lines {
     char url[128];
     int input, output; /* the process's own standard input or output, set aside; or -1 */
     int far_end;       /* of the pipe that is standard output instead; or -1 */
+    bool endless;      /* the input */
     bk_task *peer;     /* reads that, or writes to a file */
     char text[LINES * LONG + LONG]; /* what was written */
     size_t len;
@@ -96,9 +97,21 @@ static int fill_input(struct lines *l)
     if (syscall(SYS_pipe2, fds, O_CLOEXEC) < 0)
         return -errno;
     long n = syscall(SYS_write, fds[1], text, sizeof text - 1);
-    syscall(SYS_close, fds[1]);
+    if (l->endless)
+        l->far_end = fds[1];
+    else
+        syscall(SYS_close, fds[1]);
     l->input = move_std(0, fds[0]);
     return n == sizeof text - 1 && l->input >= 0 ? 0 : -EIO;
+}
+
+/* Whose writer goes on. */
+static int open_endless_input(void *ctx)
+{
+    struct lines *l = ctx;
+    begin(l, "");
+    l->endless = true;
+    return fill_input(l);
 }
 
 static int open_input(void *ctx)
@@ -175,6 +188,32 @@ static int from_input(void *ctx)
 {
     struct lines *l = ctx;
     return sweep_flow_run(&l->flow, "-", NULL);
+}
+
+/* Once an item is there: the source stops, and what it has taken in already still comes. */
+static int drain(void *ctx)
+{
+    struct lines *l = ctx;
+    while (l->flow.n_got == 0)
+        if (bk_sleep(bk_ms(1)) == -ECANCELED)
+            return -ECANCELED;
+    if (l->flow.flow)
+        bk_flow_drain(l->flow.flow);
+    return 0;
+}
+
+/* The lines that had come when the flow was drained. */
+static void drained_in_order(void *ctx, int result)
+{
+    struct lines *l = ctx;
+    sweep_calm();
+    sweep_flow_end(&l->flow);
+    l->flow.n_items = l->flow.n_got;
+    sweep_flow_got_in_order(&l->flow, result);
+    if (result == 0 && l->flow.stats.lost > 0)
+        sweep_lost("%d lines are lost", (int)l->flow.stats.lost);
+    if (result == 0 && l->flow.stats.received != LINES)
+        sweep_lost("of %d lines %d came", LINES, (int)l->flow.stats.received);
 }
 
 static void read_in_order(void *ctx, int result)
@@ -364,17 +403,25 @@ static void synced_in_order(void *ctx, int result)
 
 #define FLOW(opens, runs, checks)                                                                  \
     .state_size = sizeof(struct lines), .open = opens, .close = close_lines, .subject = runs,      \
-    .check = checks, .blame_elsewhere = true, .patient = true
+    .check = checks, .blame_elsewhere = true
 
 static const struct sweep_scenario scenarios[] = {
     {.name = "flow from standard input", FLOW(open_input, from_input, read_in_order)},
+    {.name = "flow from standard input, drained",
+     FLOW(open_endless_input, from_input, drained_in_order),
+     .helpers = {drain}},
     {.name = "flow into standard output", FLOW(open_output, into_output, written_in_order)},
-    {.name = "flow into a command", FLOW(open_command, into_url, read_by_command)},
+    {.name = "flow into a command", FLOW(open_command, into_url, read_by_command), .patient = true},
     {.name = "flow into a command that fails",
      .want = -EIO,
-     FLOW(open_failing_command, into_url, read_by_command)},
-    {.name = "flow from a growing file", FLOW(open_growing, from_url, followed_in_order)},
-    {.name = "flow into a file, synced", FLOW(open_synced, into_url, synced_in_order)},
+     FLOW(open_failing_command, into_url, read_by_command),
+     .patient = true},
+    {.name = "flow from a growing file",
+     FLOW(open_growing, from_url, followed_in_order),
+     .patient = true},
+    {.name = "flow into a file, synced",
+     FLOW(open_synced, into_url, synced_in_order),
+     .patient = true},
 };
 
 SWEEP_MAIN(scenarios)

@@ -95,26 +95,31 @@ static int grind_as_told(void *ctx)
     return r < 0 ? r : bk_flow_run(m->flow);
 }
 
-static bk_flow_stats balanced(const struct mill *m)
+static bk_flow_stats balanced(const bk_flow *flow)
 {
     bk_flow_stats s = {0};
-    if (m->flow)
-        bk_flow_stats_get(m->flow, &s);
+    if (flow)
+        bk_flow_stats_get(flow, &s);
     if (s.received != s.stored + s.dropped + s.failed + s.lost + s.returned || s.settle_errors)
         sweep_lost("%d items received, %d stored, %d dropped, %d failed, %d lost", (int)s.received,
                    (int)s.stored, (int)s.dropped, (int)s.failed, (int)s.lost);
     return s;
 }
 
-static void every_item_has_one_end(struct mill *m)
+static void settled_once(const struct mill *m)
 {
-    bk_flow_stats s = balanced(m);
-    if ((int)s.received != m->n_given || (int)s.stored != m->n_stored)
-        sweep_lost("%d items given, %d stored; the flow says %d and %d", m->n_given, m->n_stored,
-                   (int)s.received, (int)s.stored);
     for (int i = 1; i <= m->n_given; i++)
         if (m->n_settled[i] != 1)
             sweep_lost("item %d was settled %d times", i, m->n_settled[i]);
+}
+
+static void every_item_has_one_end(const struct mill *m)
+{
+    bk_flow_stats s = balanced(m->flow);
+    if ((int)s.received != m->n_given || (int)s.stored != m->n_stored)
+        sweep_lost("%d items given, %d stored; the flow says %d and %d", m->n_given, m->n_stored,
+                   (int)s.received, (int)s.stored);
+    settled_once(m);
 }
 
 static void all_liked_are_stored(void *ctx, int result)
@@ -131,6 +136,50 @@ static void one_of_two_is_stored(void *ctx, int result)
     every_item_has_one_end(m);
     if (result == 0 && (m->n_given != 2 || m->n_stored != 1))
         sweep_lost("of %d items %d are stored", m->n_given, m->n_stored);
+}
+
+/* ---- Two sources into two sinks ---- */
+
+struct crossing {
+    bk_flow *flow;
+    struct mill side[2];
+};
+
+static int keep(void *ctx, bk_msg **msg)
+{
+    struct mill *m = ctx;
+    (void)msg;
+    int r = bk_yield();
+    m->n_stored += r == 0;
+    return r;
+}
+
+static int cross(void *ctx)
+{
+    struct crossing *c = ctx;
+    int r = bk_flow_new(&c->flow, &(bk_flow_opts){.limit = 3});
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = bk_flow_from_fn(c->flow, give, &c->side[i], &(bk_source_opts){.settled = settled});
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = bk_flow_to_fn(c->flow, keep, &c->side[i], NULL);
+    return r < 0 ? r : bk_flow_run(c->flow);
+}
+
+static void both_have_all(void *ctx, int result)
+{
+    struct crossing *c = ctx;
+    bk_flow_stats s = balanced(c->flow);
+    for (int i = 0; i < 2; i++) {
+        struct mill *m = &c->side[i];
+        settled_once(m);
+        if (m->n_stored < (int)s.stored || (result == 0 && m->n_stored != 2 * ITEMS))
+            sweep_lost("%d items are stored, %d by sink %d", (int)s.stored, m->n_stored, i + 1);
+    }
+}
+
+static void free_crossing(void *ctx)
+{
+    bk_flow_free(&((struct crossing *)ctx)->flow);
 }
 
 /* ---- From a file, or a command, into a file ---- */
@@ -189,7 +238,7 @@ static int copy_what_a_command_says(void *ctx)
 static void stored_lines_are_there(void *ctx, int result)
 {
     struct mill *m = ctx;
-    bk_flow_stats s = balanced(m);
+    bk_flow_stats s = balanced(m->flow);
     char text[sizeof lines] = "";
     int fd = (int)syscall(SYS_openat, AT_FDCWD, m->out, O_RDONLY | O_CLOEXEC);
     long n = fd < 0 ? 0 : syscall(SYS_read, fd, text, sizeof text);
@@ -218,6 +267,11 @@ static const struct sweep_scenario scenarios[] = {
      .close = free_flow,
      .subject = grind_as_told,
      .check = one_of_two_is_stored},
+    {.name = "flow of two into two",
+     .state_size = sizeof(struct crossing),
+     .close = free_crossing,
+     .subject = cross,
+     .check = both_have_all},
     {.name = "flow of a file",
      .state_size = sizeof(struct mill),
      .open = open_files,
