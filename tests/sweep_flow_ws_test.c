@@ -113,9 +113,9 @@ static int let_it_break(void *ctx)
 {
     struct talk *t = ctx;
     int r = 0;
-    while (r == 0 && t->n_connections == 1 && t->n_serving > 0)
-        r = bk_sleep(bk_ms(1));
-    return r < 0 ? r : bk_sleep(bk_ms(1));
+    for (int i = 0; r == 0 && t->n_connections == 1 && t->n_serving > 0; i++)
+        r = i < 50 ? bk_yield() : bk_sleep(bk_ms(1));
+    return r < 0 || t->flow.n_given > 1 ? r : bk_sleep(bk_ms(1));
 }
 
 static int open_breaking_listener(void *ctx)
@@ -129,11 +129,11 @@ static int open_breaking_listener(void *ctx)
     return open_server(t, listen_to_clients);
 }
 
-/* The server has read what there was. */
+/* The server has read what there was, in a few turns as a rule. */
 static void let_server_finish(struct talk *t)
 {
     for (int i = 0; i < 1000 && t->n_serving > 0; i++)
-        bk_sleep(bk_ms(100));
+        (void)(i < 50 ? bk_yield() : bk_sleep(bk_ms(100)));
     if (t->n_serving > 0)
         sweep_lost("%d connections are still served", t->n_serving);
 }
