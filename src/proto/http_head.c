@@ -2,6 +2,9 @@
  * The HTTP/1.x head parser: finds each line once, checks it, remembers where its parts are. */
 #include "proto/http_head.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
+
 #include <beck/error.h>
 
 #include "proto/http_chars.h"
@@ -79,20 +82,44 @@ static int take_version(struct bki_http_head *h, bk_span s)
     return 0;
 }
 
+/* How many bytes of s a host may have that is a name; a '%' needs two hex digits behind it. */
+static size_t name_len(bk_span s)
+{
+    size_t i = 0;
+    while (i < s.len && bki_char_is(s.data[i], BKI_CHAR_HOST)) {
+        if (s.data[i] == '%' && (s.len - i < 3 || !isxdigit((unsigned char)s.data[i + 1]) ||
+                                 !isxdigit((unsigned char)s.data[i + 2])))
+            break;
+        i++;
+    }
+    return i;
+}
+
+/* The same for an address in brackets: of version 6, a zone behind it, or of some future one. */
+static size_t literal_len(bk_span s)
+{
+    const char *end = memchr(s.data, ']', s.len);
+    size_t len = end ? (size_t)(end - s.data) - 1 : 0, zone = 0;
+    char text[INET6_ADDRSTRLEN] = "";
+    struct in6_addr address;
+    if (len == 0)
+        return 0;
+    bk_span inside = bk_span_of(s.data + 1, len);
+    if ((inside.data[0] | 0x20) == 'v')
+        return bki_chars_all(inside, BKI_CHAR_HOST) ? len + 2 : 0;
+    while (zone < len && inside.data[zone] != '%')
+        zone++;
+    bk_span rest = bk_span_of(inside.data + zone, len - zone);
+    if (zone >= sizeof text || name_len(rest) < rest.len)
+        return 0;
+    memcpy(text, inside.data, zone);
+    return inet_pton(AF_INET6, text, &address) == 1 ? len + 2 : 0;
+}
+
 /* host [":" port], RFC 9110 7.2, without user information. */
 static bool is_authority(bk_span s, bool port_needed)
 {
-    size_t i = 0;
-    if (s.len > 0 && s.data[0] == '[') {
-        for (i = 1; i < s.len && (s.data[i] == ':' || bki_char_is(s.data[i], BKI_CHAR_HOST));)
-            i++;
-        if (i < 3 || i == s.len || s.data[i] != ']')
-            return false;
-        i++;
-    } else {
-        while (i < s.len && bki_char_is(s.data[i], BKI_CHAR_HOST))
-            i++;
-    }
+    size_t i = s.len > 0 && s.data[0] == '[' ? literal_len(s) : name_len(s);
     if (i == 0)
         return false;
     if (i == s.len)
@@ -108,7 +135,8 @@ static bool is_absolute(bk_span s)
     size_t i = 0;
     while (i < s.len && bki_char_is(s.data[i], BKI_CHAR_SCHEME))
         i++;
-    if (i == 0 || s.len - i < 4 || memcmp(s.data + i, "://", 3) != 0)
+    if (i == 0 || !isalpha((unsigned char)s.data[0]) || s.len - i < 4 ||
+        memcmp(s.data + i, "://", 3) != 0)
         return false;
     size_t start = i += 3;
     while (i < s.len && s.data[i] != '/' && s.data[i] != '?')

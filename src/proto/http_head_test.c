@@ -137,6 +137,11 @@ static void test_requests(void)
     CHECK_STR(request("OPTIONS * HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n"), "Host is malformed");
     CHECK_STR(request("OPTIONS * HTTP/1.1\r\nHost: e\r\nX: \xc3\xa9\r\n\r\n"),
               "1.1 [OPTIONS][*]3 [Host][e] [X][\xc3\xa9] +38");
+    CHECK_STR(request("GET / HTTP/1.1\r\nHost: [FE80::1.2.3.4%25eth0]\r\n\r\n"),
+              "1.1 [GET][/]0 [Host][[FE80::1.2.3.4%25eth0]] +48");
+    CHECK_STR(request("GET / HTTP/1.1\r\nHost: [v1.a]:1\r\n\r\n"),
+              "1.1 [GET][/]0 [Host][[v1.a]:1] +34");
+    CHECK_STR(request("GET / HTTP/1.1\r\nHost: a%2db\r\n\r\n"), "1.1 [GET][/]0 [Host][a%2db] +31");
     CHECK_STR(request("GET / HTTP/1.1\r\nHost: [::]:65535\r\n\r\n"),
               "1.1 [GET][/]0 [Host][[::]:65535] +36");
     CHECK_STR(request("GET z://a HTTP/1.1\r\nHost: a:\r\n\r\n"),
@@ -172,6 +177,8 @@ static void test_request_lines_refused(void)
         {"GET / HTTP/1x1\r\n", "the HTTP version is malformed"},
         {"REPORTS * HTTP/1.1\r\n", "this form of request target does not fit the method"},
         {"OPTIONS x HTTP/1.1\r\n", "this form of request target does not fit the method"},
+        {"GET +http://a HTTP/1.1\r\n", "this form of request target does not fit the method"},
+        {"GET http://a%2/ HTTP/1.1\r\n", "this form of request target does not fit the method"},
         {"GET ://a HTTP/1.1\r\n", "this form of request target does not fit the method"},
         {"GET http:abcd HTTP/1.1\r\n", "this form of request target does not fit the method"},
         {"PRI * HTTP/2.0\r\n", "this form of request target does not fit the method"},
@@ -249,8 +256,10 @@ static void test_header_lines_refused(void)
               "Host is given more than once");
     CHECK_STR(request("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
               "Transfer-Encoding in an HTTP/1.0 message");
-    static const char *const hosts[] = {"a b", "a,b", "a/b",  "u@a",    "a:b", "a:123456",
-                                        ":80", "[]",  "[::1", "[::1]x", "::1", "a#"};
+    static const char *const hosts[] = {
+        "a b",  "a,b",  "a/b",    "u@a",    "a:b",       "a:123456", ":80",
+        "[]",   "[::1", "[::1]x", "::1",    "a#",        "a%",       "a%2",
+        "a%2g", "[zz]", "[1]",    "[::1%]", "[::1%25/]", "[v1.[]",   "[::1::]"};
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         char text[128];
         snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", hosts[i]);
