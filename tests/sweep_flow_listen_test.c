@@ -46,7 +46,7 @@ static int be_client(struct talk *t, int (*talk)(struct talk *t, bk_ws *ws))
 }
 
 /* Says all, and waits for the end. */
-static int say_all(struct talk *t, bk_ws *ws)
+static int say_and_wait(struct talk *t, bk_ws *ws)
 {
     int r = 0;
     for (int i = 1; r == 0 && i <= MESSAGES; i++)
@@ -56,7 +56,7 @@ static int say_all(struct talk *t, bk_ws *ws)
     return r;
 }
 
-static int hear_all(struct talk *t, bk_ws *ws)
+static int hear_until_the_end(struct talk *t, bk_ws *ws)
 {
     int r;
     while ((r = hear(t, ws)) > 0)
@@ -66,12 +66,12 @@ static int hear_all(struct talk *t, bk_ws *ws)
 
 static int talk_to_server(void *ctx)
 {
-    return be_client(ctx, say_all);
+    return be_client(ctx, say_and_wait);
 }
 
 static int listen_to_server(void *ctx)
 {
-    return be_client(ctx, hear_all);
+    return be_client(ctx, hear_until_the_end);
 }
 
 static int open_client(struct talk *t, bk_fn *client, const char *options)

@@ -3,88 +3,7 @@
  * stored has been sent or given out, in order, and once it is over the same flow gets through. */
 #include "tests/sweep_talk.h"
 
-/* ---- A server for ws: ---- */
-
-static int say_all(struct talk *t, bk_ws *ws, int connection)
-{
-    int r = 0;
-    for (int i = 1; r == 0 && t->said < MESSAGES; i++) {
-        r = say(ws, t->said + 1);
-        t->said += r == 0;
-        if (connection == 1 && i == t->breaks_after)
-            return -ECONNRESET;
-    }
-    return r;
-}
-
-static int hear_all(struct talk *t, bk_ws *ws, int connection)
-{
-    int r = 1;
-    for (int i = 1; r > 0; i++) {
-        r = hear(t, ws);
-        if (r > 0 && connection == 1 && i == t->breaks_after)
-            return -ECONNRESET;
-    }
-    return r;
-}
-
-static int serve_one(struct talk *t, bk_stream **stream,
-                     int (*talk)(struct talk *t, bk_ws *ws, int connection))
-{
-    bk_ws *ws = NULL;
-    t->n_serving++;
-    int r = bk_ws_accept(&ws, stream, NULL);
-    if (r == 0)
-        r = bk_ws_close(&ws, talk(t, ws, ++t->n_connections));
-    t->n_serving--;
-    return r;
-}
-
-static int serve_talker(void *ctx, bk_stream **stream)
-{
-    return serve_one(ctx, stream, say_all);
-}
-
-static int serve_listener(void *ctx, bk_stream **stream)
-{
-    return serve_one(ctx, stream, hear_all);
-}
-
-/* What befalls its connections, the flow must bear. */
-static void ignore_failure(void *ctx, bk_stream *stream, int result)
-{
-    (void)ctx;
-    (void)stream;
-    (void)result;
-}
-
-static int serve(struct talk *t, bk_stream_fn *handler)
-{
-    int r = 0;
-    while (r != -ECANCELED)
-        r = bk_serve(t->listener, handler, t, &(bk_serve_opts){.on_error = ignore_failure});
-    return 0;
-}
-
-static int talk_to_clients(void *ctx)
-{
-    return serve(ctx, serve_talker);
-}
-
-static int listen_to_clients(void *ctx)
-{
-    return serve(ctx, serve_listener);
-}
-
-static int open_server(struct talk *t, bk_fn *peer)
-{
-    int r = bk_listen(&t->listener, "127.0.0.1:0", NULL);
-    if (r < 0)
-        return r;
-    snprintf(t->url, sizeof t->url, "ws://%s/%s", bk_listener_address(t->listener), t->options);
-    t->flow.n_items = MESSAGES;
-    return bk_go(&t->peer, peer, t, NULL);
-}
+/* ---- Servers ---- */
 
 static int open_talker(void *ctx)
 {
@@ -127,15 +46,6 @@ static int open_breaking_listener(void *ctx)
     t->flow.event_ctx = t;
     t->flow.limit = 1;
     return open_server(t, listen_to_clients);
-}
-
-/* The server has read what there was, in a few turns as a rule. */
-static void let_server_finish(struct talk *t)
-{
-    for (int i = 0; i < 1000 && t->n_serving > 0; i++)
-        (void)(i < 50 ? bk_yield() : bk_sleep(bk_ms(100)));
-    if (t->n_serving > 0)
-        sweep_lost("%d connections are still served", t->n_serving);
 }
 
 /* ---- ws: as a source ---- */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * For sweeps over flows from and to WebSockets: what the flow and its peer share, and how numbers
- * are said and heard. */
+ * are said and heard; and a server to talk to. */
 #ifndef BECK_TESTS_SWEEP_TALK_H
 #define BECK_TESTS_SWEEP_TALK_H
 
 #include <beck/sync.h>
+#include <beck/tls.h>
 #include <beck/ws.h>
 
 #include "tests/sweep_flow.h"
@@ -13,13 +14,14 @@ enum { MESSAGES = 3, HEARD_MAX = 16 * MESSAGES };
 
 struct talk {
     struct sweep_flow flow;
-    char url[96]; /* the flow's */
+    char url[160]; /* the flow's */
     bk_task *peer;
     bool over;   /* the peer is to end */
     int n_heard; /* messages that the peer has received */
     int heard[HEARD_MAX];
-    /* A server for ws: */
-    const char *options;
+    /* A server for ws:, or with tls for wss: */
+    const char *options; /* of the flow's URL */
+    bk_tls *tls;
     bk_listener *listener;
     int n_connections, n_serving; /* so far; now */
     int said;                     /* its last message */
@@ -74,7 +76,101 @@ static inline void close_talk(void *ctx)
     bk_task_free(&t->peer);
     bk_event_free(&t->changed);
     bk_listener_close(&t->listener, 0);
+    bk_tls_free(&t->tls);
     bk_flow_free(&t->flow.flow);
+}
+
+/* ---- A server for ws: and wss: ---- */
+
+static inline int say_all(struct talk *t, bk_ws *ws, int connection)
+{
+    int r = 0;
+    for (int i = 1; r == 0 && t->said < MESSAGES; i++) {
+        r = say(ws, t->said + 1);
+        t->said += r == 0;
+        if (connection == 1 && i == t->breaks_after)
+            return -ECONNRESET;
+    }
+    return r;
+}
+
+static inline int hear_all(struct talk *t, bk_ws *ws, int connection)
+{
+    int r = 1;
+    for (int i = 1; r > 0; i++) {
+        r = hear(t, ws);
+        if (r > 0 && connection == 1 && i == t->breaks_after)
+            return -ECONNRESET;
+    }
+    return r;
+}
+
+static inline int serve_one(struct talk *t, bk_stream **stream,
+                            int (*talk)(struct talk *t, bk_ws *ws, int connection))
+{
+    bk_ws *ws = NULL;
+    t->n_serving++;
+    int r = bk_ws_accept(&ws, stream, NULL);
+    if (r == 0)
+        r = bk_ws_close(&ws, talk(t, ws, ++t->n_connections));
+    t->n_serving--;
+    return r;
+}
+
+static inline int serve_talker(void *ctx, bk_stream **stream)
+{
+    return serve_one(ctx, stream, say_all);
+}
+
+static inline int serve_listener(void *ctx, bk_stream **stream)
+{
+    return serve_one(ctx, stream, hear_all);
+}
+
+/* What befalls its connections, the flow must bear. */
+static inline void ignore_failure(void *ctx, bk_stream *stream, int result)
+{
+    (void)ctx;
+    (void)stream;
+    (void)result;
+}
+
+static inline int serve(struct talk *t, bk_stream_fn *handler)
+{
+    int r = 0;
+    while (r != -ECANCELED)
+        r = bk_serve(t->listener, handler, t, &(bk_serve_opts){.on_error = ignore_failure});
+    return 0;
+}
+
+static inline int talk_to_clients(void *ctx)
+{
+    return serve(ctx, serve_talker);
+}
+
+static inline int listen_to_clients(void *ctx)
+{
+    return serve(ctx, serve_listener);
+}
+
+static inline int open_server(struct talk *t, bk_fn *peer)
+{
+    int r = bk_listen(&t->listener, "127.0.0.1:0", &(bk_listen_opts){.tls = t->tls});
+    if (r < 0)
+        return r;
+    snprintf(t->url, sizeof t->url, "%s://%s/%s", t->tls ? "wss" : "ws",
+             bk_listener_address(t->listener), t->options);
+    t->flow.n_items = MESSAGES;
+    return bk_go(&t->peer, peer, t, NULL);
+}
+
+/* The server has read what there was, in a few turns as a rule. */
+static inline void let_server_finish(struct talk *t)
+{
+    for (int i = 0; i < 1000 && t->n_serving > 0; i++)
+        (void)(i < 50 ? bk_yield() : bk_sleep(bk_ms(100)));
+    if (t->n_serving > 0)
+        sweep_lost("%d connections are still served", t->n_serving);
 }
 
 #endif
