@@ -32,7 +32,7 @@ static int serve(void *ctx)
 {
     const char *address = ctx;
     bk_listener *listener = NULL;
-    int r = bk_listen(&listener, address, &(bk_listen_opts){.backlog = 4096});
+    int r = bk_listen(&listener, address, NULL);
     if (r < 0)
         return r;
     printf("listening on %s\n", bk_listener_address(listener));

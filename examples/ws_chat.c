@@ -23,7 +23,7 @@ static const char page[] =
     "</script>\n";
 
 static const bk_ws_opts ws_opts = {
-    .max_message = 4096,
+    .max_message = 2000,
     .deflate = {.on = true, .send_no_context = true, .recv_no_context = true},
 };
 
@@ -89,7 +89,7 @@ int main(int argc, char **argv)
         return asked ? 0 : 2;
     }
     snprintf(address, sizeof address, "127.0.0.1:%s", argc == 2 ? argv[1] : "0");
-    int r = bk_run(serve, address, NULL);
+    int r = bk_run(serve, address, &(bk_run_opts){.max_intake = 512 << 10});
     if (r == -BK_EINTERRUPTED) /* Ctrl-C is how this program ends */
         return 0;
     fprintf(stderr, "ws_chat: %s\n", bk_errmsg());

@@ -44,7 +44,7 @@ static int serve(void *ctx)
     if (args[1])
         r = bk_tls_server_new(&tls, &(bk_tls_opts){.cert_file = args[1], .key_file = args[2]});
     if (r == 0)
-        r = bk_listen(&listener, address, &(bk_listen_opts){.tls = tls, .backlog = 4096});
+        r = bk_listen(&listener, address, &(bk_listen_opts){.tls = tls});
     bk_tls_free(&tls);
     if (r < 0)
         return r;
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
     }
     for (int i = 1; i < argc; i++)
         args[i - 1] = argv[i];
-    int r = bk_run(serve, args, NULL);
+    int r = bk_run(serve, args, &(bk_run_opts){.max_intake = 2 << 20});
     if (r == -BK_EINTERRUPTED) /* Ctrl-C is how this program ends */
         return 0;
     fprintf(stderr, "ws_echo: %s\n", bk_errmsg());

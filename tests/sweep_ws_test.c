@@ -11,9 +11,10 @@ enum { MESSAGES = 14, LONGEST = 70000 };
 struct talk {
     bk_listener *listener;
     char url[64];
-    bk_ws *here, *there; /* the server's end, the subject's; the client's, the helper's */
-    bk_stream *stream;   /* before it is a WebSocket */
-    bk_ws_hub *hub;      /* with `here` in it */
+    bk_ws *here, *there;     /* the server's end, the subject's; the client's, the helper's */
+    bk_stream *stream;       /* before it is a WebSocket */
+    bk_ws_hub *hub;          /* with `here` in it */
+    struct bki_intake crowd; /* others whose messages are coming in */
     int n_sent, n_tried, n_got;
     size_t n_part; /* bytes of the next message that came in parts */
     bool in_parts; /* received like that */
@@ -95,6 +96,15 @@ static int open_zipped_talk(void *ctx)
     return open_talk(ctx);
 }
 
+/* Others hold all that unfinished messages may have. */
+static int open_crowded_talk(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = open_talk(ctx);
+    bki_loop->opts.max_intake = 4096;
+    return r < 0 ? r : bki_intake_ask(&t->crowd, 1 << 20);
+}
+
 static int open_hub(void *ctx)
 {
     struct talk *t = ctx;
@@ -109,6 +119,7 @@ static void close_talk(void *ctx)
     struct talk *t = ctx;
     bk_ws_hub_free(&t->hub);
     ws_opts = &plain;
+    bki_intake_release(bki_loop, &t->crowd);
     bk_stream_close(&t->stream, -1);
     bk_ws_close(&t->here, -1);
     bk_ws_close(&t->there, -1);
@@ -219,6 +230,21 @@ static int send_there(void *ctx)
     struct talk *t = ctx;
     int r = send_all(t, t->there);
     return r < 0 ? r : bk_ws_send_close(t->there, 1000, "all said");
+}
+
+/* The others come to their end, and others come. */
+static int be_a_crowd(void *ctx)
+{
+    struct talk *t = ctx;
+    int r = 0;
+    while (r == 0) {
+        for (int i = 0; r == 0 && i < 20; i++)
+            r = bk_yield();
+        bki_intake_release(bki_loop, &t->crowd);
+        if (r == 0)
+            r = bki_intake_ask(&t->crowd, 1 << 20);
+    }
+    return r;
 }
 
 /* ---- The subjects ---- */
@@ -427,6 +453,13 @@ static const struct sweep_scenario scenarios[] = {
     {.name = "ws send in parts", TALK(send_parts_here, receive_there), .check = all_has_arrived},
     {.name = "ws receive compressed",
      ZIPPED_TALK(receive_here, send_there),
+     .check = all_can_be_received},
+    {.name = "ws receive in a crowd",
+     .state_size = sizeof(struct talk),
+     .open = open_crowded_talk,
+     .close = close_talk,
+     .subject = receive_here,
+     .helpers = {send_there, be_a_crowd},
      .check = all_can_be_received},
     {.name = "ws send compressed", ZIPPED_TALK(send_here, receive_there), .check = all_has_arrived},
     {.name = "ws receive compressed in parts",

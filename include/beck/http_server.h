@@ -114,7 +114,10 @@ BK_API void bk_http_req_set_max_body(bk_http_req *req, size_t max_body);
 BK_API ssize_t bk_http_req_read(bk_http_req *req, void *buf, size_t len);
 
 /* Reads the whole body, or what is left of it.
- * out: NULL on entry, yours after (bk_msg_free).  Returns 0 or as bk_http_req_read, or -ENOMEM. */
+ * out: NULL on entry, yours after (bk_msg_free).  Suspends until it is there, also while long ones
+ * of others hold what there is of bk_run_opts.max_intake.
+ * Returns 0 or as bk_http_req_read; -ENOMEM; -ENOBUFS (others have waited for its memory, and too
+ * little has come: the client is told 503). */
 BK_API int bk_http_req_body(bk_http_req *req, bk_msg **out);
 
 /* The fields behind a chunked body, once it has been read to its end; else an empty list. */

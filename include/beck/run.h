@@ -56,6 +56,15 @@ typedef struct bk_run_opts {
     bool eager;
     /* Most tasks alive at once, -EAGAIN beyond; default 4,000,000. */
     size_t max_tasks;
+    /* Most bytes that messages which are still coming in may hold, those of all connections of the
+     * loop together: WebSocket messages (bk_ws_recv), heads of HTTP requests, and their bodies when
+     * they are read whole (bk_http_req_body).  Each has 2 KiB beyond that, and a head 4, so that
+     * short ones never wait.  For more than there is a message waits, and its peer is held up; one
+     * message may go beyond the limit when nothing else would go on.  While others have waited for
+     * 10 s, one that has not become whole, nor twice as long, in that time is given up. Half as
+     * much again is for the contexts that WebSocket servers agree on (bk_ws_deflate): when it is
+     * spoken for, further connections compress each message by itself.  Default 256 MiB. */
+    size_t max_intake;
     /* Most threads for blocking calls (bk_to_thread); default min(32, CPUs + 4). */
     unsigned max_threads;
     /* Threads for blocking calls in place of the loop's own (thread.h).  It stays yours, and must

@@ -37,9 +37,9 @@ BK_BEGIN_DECLS
 typedef struct bk_listener bk_listener;
 
 typedef struct bk_listen_opts {
-    int backlog;            /* connections the kernel keeps waiting; default 100 */
-    bool reuse_port;        /* several processes may listen on the port and share what comes */
-    bool ipv6_only;         /* "[::]:80" and ":80" refuse IPv4; by default they take both */
+    int backlog;     /* connections the kernel keeps waiting; default 4096, or what it allows */
+    bool reuse_port; /* several processes may listen on the port and share what comes */
+    bool ipv6_only;  /* "[::]:80" and ":80" refuse IPv4; by default they take both */
     bk_duration keep_alive; /* ask a TCP peer silent for so long if it is there; default: never */
     bk_stream_opts stream;  /* of accepted connections */
     bk_tls *tls;            /* accepted connections are its servers; default: plain */

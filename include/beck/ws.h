@@ -31,7 +31,8 @@ typedef struct bk_ws bk_ws;
 /* permessage-deflate: messages compressed by zlib.
  * Sending takes 2^(window_bits+2) + 2^(mem_level+9) + 6 Ki bytes (by default 38 KiB), receiving
  * 2^window_bits + 7 Ki bytes (39 KiB).  With a context both are held from the first compressed
- * message until the connection ends; without, only while a message is under way. */
+ * message until the connection ends; without, only while a message is under way.  A server agrees
+ * on contexts while half of bk_run_opts.max_intake is enough for those of its connections. */
 typedef struct bk_ws_deflate {
     bool on;              /* a client offers it, a server accepts it; default: no compression */
     bool send_no_context; /* compress each message by itself: larger, but nothing is kept */
@@ -100,14 +101,16 @@ BK_API const char *bk_ws_peer(const bk_ws *ws);
 /* Receives the next whole message; bk_msg_kind_get says whether it is text (checked to be UTF-8) or
  * binary.
  * msg: NULL on entry, yours after (bk_msg_free).
- * Suspends until a whole message is in; one that is long when inflated (64 KiB) also while others
- * are, for they are made one at a time in a loop.  Returns 1 for a message; 0 when the peer has
- * closed in order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors end
- * the connection, and later calls return them again: -ECONNRESET (it ended without a close frame,
- * maybe with a long message that waited behind others), -EMSGSIZE (over max_message or
+ * Suspends until a whole message is in; a long one that comes in pieces also while others hold what
+ * there is of bk_run_opts.max_intake, and one that is long when inflated (64 KiB) while others are
+ * inflated, for they are made one at a time in a loop.  Returns 1 for a message; 0 when the peer
+ * has closed in order; -ECANCELED, nothing lost; -EBUSY when another task receives.  Other errors
+ * end the connection, and later calls return them again: -ECONNRESET (it ended without a close
+ * frame, maybe with a long message that waited behind others), -EMSGSIZE (over max_message or
  * max_fragments), -BK_EPROTO, -ENOMEM, -ETIMEDOUT (no close frame within close_timeout of ours, or
- * no pong), -BK_ELIMIT (a hub has cut it off).  Where it was the peer's fault, the peer has been
- * told the matching close code.  RFC 6455 sections 5 to 7. */
+ * no pong), -BK_ELIMIT (a hub has cut it off), -ENOBUFS (others have waited for the memory of its
+ * unfinished message, of which too little has come).  Where it was the peer's fault, the peer has
+ * been told the matching close code.  RFC 6455 sections 5 to 7. */
 BK_API int bk_ws_recv(bk_ws *ws, bk_msg **msg);
 
 /* A piece of a message. */

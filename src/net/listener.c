@@ -6,7 +6,7 @@
 #include "net/tls.h"
 #include "rt/report.h"
 
-#define DEFAULT_BACKLOG 100
+#define DEFAULT_BACKLOG 4096
 #define BACK_OFF_SECONDS 1
 
 static const struct bki_wait_kind wait_accept = {

@@ -167,6 +167,13 @@ int bki_stream_fill(struct bk_stream *s, size_t want);
 /* The same of what there is, without waiting for it: -EAGAIN for nothing. */
 int bki_stream_fill_now(struct bk_stream *s);
 
+/* The next fills offer the kernel no more than this; they may again when such fills were full. */
+static inline void bki_stream_offer_at_most(struct bk_stream *s, size_t most)
+{
+    if (s->in_size > most)
+        s->in_size = most;
+}
+
 /* A reader inside a call sees what has become of the stream; if nothing has, its call fails with
  * -ECANCELED although nobody has cancelled it, and nothing is lost. */
 void bki_stream_interrupt(struct bk_stream *s);

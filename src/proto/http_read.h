@@ -9,6 +9,7 @@
 
 /* Reads until h, prepared by bki_http_init, is whole.  Its bytes stay in the stream's buffer, so
  * that h is good until the next read call; bk_stream_consume(s, h->len) makes way for what follows.
+ * A long one of a request also waits while others hold what there is of bk_run_opts.max_intake.
  * Returns 1; 0 when the stream ended before its first byte; -BK_EINCOMPLETE when it ended inside;
  * -BK_EPROTO or -BK_ELIMIT as bki_http_feed (h->error says what; a head over the stream's
  * read_limit is over the block's limit); or the stream's error.  bk_errmsg() tells of either. */

@@ -3,7 +3,8 @@
 #include "proto/http_query.h"
 #include "proto/http_serve.h"
 
-#define FIRST_BODY ((size_t)4096) /* room for a body whose length is not known */
+#define FIRST_ASKED ((size_t)32 * 1024) /* of the loop's memory for messages that are coming in */
+#define FIRST_BODY ((size_t)4096)       /* room for a body whose length is not known */
 
 int bki_http_req_begin(struct bk_http_req *req, struct bki_http_head *h)
 {
@@ -16,6 +17,7 @@ int bki_http_req_begin(struct bk_http_req *req, struct bki_http_head *h)
     req->body_pace = (struct bki_http_pace){0};
     req->max_body = req->server->opts.max_body;
     req->n_body = 0;
+    req->dismissed = false;
     req->fault_status = 0;
     enum bki_http_body kind = bki_http_body_of(h);
     bki_http_reader_init(&req->body, req->stream, kind, h->content_length, false,
@@ -211,6 +213,8 @@ static int status_of(const struct bk_http_req *req, ssize_t r)
                    : 400;
     case -BK_EINCOMPLETE:
         return 400;
+    case -ENOBUFS:
+        return 503;
     default:
         return 0;
     }
@@ -282,6 +286,46 @@ static int grow(struct bk_http_req *req, bk_msg **msg, size_t len)
     return 0;
 }
 
+/* Others wait for what the body holds, and its client has not sent the rest. */
+static void let_go(struct bki_intake *intake)
+{
+    struct bk_http_req *req = bki_container(intake, struct bk_http_req, intake);
+    req->dismissed = true;
+    bki_stream_interrupt(req->stream);
+}
+
+static ssize_t tell_dismissed(struct bk_http_req *req)
+{
+    int r = bki_check_cancel();
+    if (r < 0)
+        return r;
+    r = bk_fail(-ENOBUFS, "%s: messages of others waited for the memory of an unfinished body",
+                bk_stream_peer(req->stream));
+    return remember(req, r);
+}
+
+/* More of a body of which len bytes are there: waits until that may be held, then reads. */
+static ssize_t collect(struct bk_http_req *req, bk_msg **msg, size_t len)
+{
+    size_t held = bki_intake_room(&req->intake);
+    size_t want = len < FIRST_ASKED / 2 ? FIRST_ASKED : 2 * len;
+    int r = len < held ? 0 : bki_intake_ask(&req->intake, want);
+    if (r == 0 && len == bk_msg_len(*msg))
+        r = grow(req, msg, len);
+    if (r < 0)
+        return r;
+    if (req->dismissed)
+        return tell_dismissed(req);
+    size_t room = bk_msg_len(*msg) - len;
+    held = bki_intake_room(&req->intake) - len;
+    struct bki_cancel_told told = bki_cancel_told_save();
+    ssize_t n = bk_http_req_read(req, bk_msg_data(*msg) + len, room < held ? room : held);
+    if (n != -ECANCELED || !req->dismissed)
+        return n;
+    bki_cancel_told_restore(told);
+    return tell_dismissed(req);
+}
+
 int bk_http_req_body(bk_http_req *req, bk_msg **out)
 {
     bk_msg *msg = NULL;
@@ -289,12 +333,12 @@ int bk_http_req_body(bk_http_req *req, bk_msg **out)
     ssize_t n = remember(req, check_length(req));
     if (n == 0)
         n = req->body.over ? bk_msg_new(&msg, 0) : grow(req, &msg, 0);
+    req->intake.let_go = let_go;
     while (n >= 0 && !req->body.over) {
-        size_t room = bk_msg_len(msg) - len;
-        n = room > 0 ? bk_http_req_read(req, bk_msg_data(msg) + len, room) : grow(req, &msg, len);
-        if (n > 0)
-            len += (size_t)n;
+        n = collect(req, &msg, len);
+        len += n > 0 ? (size_t)n : 0;
     }
+    bki_intake_release(bki_loop, &req->intake);
     if (n < 0) {
         bk_msg_free(&msg);
         return (int)n;

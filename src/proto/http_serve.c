@@ -76,6 +76,7 @@ static int read_head(struct bk_http_req *req, struct bki_http_head *h, bool firs
 static int refuse(struct bk_http_req *req, const struct bki_http_head *h, int r)
 {
     req->close = true;
+    bki_buf_free(&req->stream->in); /* what may be long, and is not needed for the answer */
     if (h->error)
         return bki_http_answer_error(req, bki_http_error_status(h), bki_http_error_text(h->error));
     if (r == -ETIMEDOUT)

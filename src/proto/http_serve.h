@@ -18,6 +18,7 @@
 #include "proto/http_body_read.h"
 #include "proto/http_headers.h"
 #include "proto/http_write.h"
+#include "rt/intake.h"
 
 /* Holds a client to a pace: what has moved, and how long it was waited for. */
 struct bki_http_pace {
@@ -57,9 +58,11 @@ struct bk_http_req {
     size_t pairs_len;
     struct bki_http_reader body;
     struct bki_http_pace body_pace;
-    size_t max_body, n_body; /* n_body: read so far */
-    bool expects;            /* is waiting for "100 Continue" */
-    int fault_status;        /* what answers a fault of the client's, such as a broken body; 0 */
+    size_t max_body, n_body;  /* n_body: read so far */
+    struct bki_intake intake; /* while bk_http_req_body reads */
+    bool dismissed;           /* others wait for what that holds */
+    bool expects;             /* is waiting for "100 Continue" */
+    int fault_status;         /* what answers a fault of the client's, such as a broken body; 0 */
 
     /* The reply. */
     struct bk_http_headers out, out_trailers;

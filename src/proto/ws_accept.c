@@ -17,6 +17,7 @@ static int accept_compression(struct bk_ws *ws, const struct bki_http_head *h,
 {
     char answer[BKI_WS_TERMS_TEXT];
     struct bki_ws_terms wish = bki_ws_zip_wish(&opts->deflate), agreed;
+    bki_ws_zip_spare(&wish);
     if (!opts->deflate.on || !bki_ws_offer_answer(h, &wish, &agreed, answer))
         return 0;
     int r = bki_ws_keep_text(&ws->extensions, bk_span_str(answer));

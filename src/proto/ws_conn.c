@@ -305,9 +305,13 @@ int bki_ws_decoded(struct bki_ws_conn *c, int kind, bk_span piece, bool last,
     if (kind == BKI_WS_TEXT && (!bki_utf8_feed(&c->decoded_utf8, piece.data, piece.len) ||
                                 (last && !bki_utf8_complete(&c->decoded_utf8))))
         return bki_ws_fail(c, BAD_TEXT, -BK_EPROTO, "text that is not UTF-8", ev);
-    if (last) {
-        c->decoded = 0;
-        c->decoded_utf8 = (struct bki_utf8){0};
-    }
+    if (last)
+        bki_ws_decode_again(c);
     return 0;
+}
+
+void bki_ws_decode_again(struct bki_ws_conn *c)
+{
+    c->decoded = 0;
+    c->decoded_utf8 = (struct bki_utf8){0};
 }

@@ -182,6 +182,9 @@ int bki_ws_eof(const struct bki_ws_conn *c);
 int bki_ws_decoded(struct bki_ws_conn *c, int kind, bk_span piece, bool last,
                    struct bki_ws_event *ev);
 
+/* The pieces of the message in progress come again, from its beginning. */
+void bki_ws_decode_again(struct bki_ws_conn *c);
+
 /* Fails the connection for a reason of the owner's: fills *ev, whose reply says code and detail
  * (cut at 123 bytes) unless a close frame was sent already.  Returns result, and so will
  * bki_ws_next. */

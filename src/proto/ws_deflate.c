@@ -134,6 +134,19 @@ int bki_ws_inflater_new(struct bki_ws_inflater **out, int bits)
     return 0;
 }
 
+int bki_ws_inflater_copy(struct bki_ws_inflater **out, struct bki_ws_inflater *inflater)
+{
+    struct bki_ws_inflater *f = bki_alloc(sizeof *f);
+    if (f)
+        *f = *inflater;
+    if (!f || inflateCopy(&f->z, &inflater->z) != Z_OK) {
+        bki_free(f);
+        return bk_fail(-ENOMEM, "no memory to decompress");
+    }
+    *out = f;
+    return 0;
+}
+
 void bki_ws_inflater_free(struct bki_ws_inflater **inflater)
 {
     if (!*inflater)

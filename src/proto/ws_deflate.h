@@ -37,6 +37,8 @@ bool bki_ws_deflate(struct bki_ws_deflater *deflater, const char **in, size_t *i
 /* bits: 8 to 15, as agreed for the peer.  (One that looks further back all the same is refused, or
  * understood, as it happens.)  out: NULL on entry; bki_ws_inflater_free it.  -ENOMEM. */
 int bki_ws_inflater_new(struct bki_ws_inflater **out, int bits);
+/* One that goes on where the other stands. */
+int bki_ws_inflater_copy(struct bki_ws_inflater **out, struct bki_ws_inflater *inflater);
 void bki_ws_inflater_free(struct bki_ws_inflater **inflater);
 
 /* Decompresses in[0..*in_len) into out[0..out_len), out_len > 0; moves *in and *in_len past what it

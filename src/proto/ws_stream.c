@@ -3,10 +3,10 @@
 #include "proto/ws_stream.h"
 
 #define DEFAULT_CLOSE_SECONDS 10
-#define READ_SIZE ((size_t)16 * 1024) /* what it brings is still in the nearest cache when parsed  \
-                                       */
-#define LINGER_MS 1000                /* for the peer to end the stream, and to read why we did */
-#define PARTING_MS 10 /* for the last frame of a dropped connection to reach the kernel */
+/* What a read brings is still in the nearest cache when it is parsed. */
+#define READ_SIZE ((size_t)16 * 1024)
+#define LINGER_MS 1000 /* for the peer to end the stream, and to read why we did */
+#define PARTING_MS 10  /* for the last frame of a dropped connection to reach the kernel */
 
 enum { NORMAL = 1000, GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
 
@@ -24,6 +24,7 @@ int bki_ws_new(struct bk_ws **out, enum bki_ws_role role, const bk_ws_opts *opts
                                                         ? UINT32_MAX
                                                         : (uint32_t)opts->max_fragments};
     bki_ws_init(&ws->conn, role, &limits, keys ? ws->keys : NULL);
+    ws->intake.let_go = bki_ws_let_go;
     bki_list_init(&ws->send_line);
     bki_list_init(&ws->parts_line);
     bki_list_init(&ws->members);
@@ -56,9 +57,9 @@ int bki_ws_free(struct bk_ws *ws, int r)
         bki_ws_leave_hubs(ws);
         bki_ws_ping_stop(ws);
         bki_ws_outbox_clear(ws);
+        bki_ws_drop_part(ws);
         r = bk_stream_close(&ws->stream, r);
     }
-    bk_msg_free(&ws->part);
     bki_ws_zip_free(&ws->zip);
     bki_free(ws->target);
     bki_free(ws->protocol);
@@ -107,6 +108,7 @@ static void wait_for_end(bk_stream *s)
     bk_timeout *limit = NULL;
     char buf[1024];
     ssize_t n;
+    bki_buf_free(&s->in);
     if (bk_timeout_open(&limit, bk_ms(LINGER_MS)) < 0)
         return;
     while ((n = bk_stream_read(s, buf, sizeof buf)) > 0)
@@ -171,6 +173,22 @@ void bki_ws_give_up(struct bk_ws *ws, int error)
     bki_ws_outbox_clear(ws);
 }
 
+void bki_ws_dismiss(struct bk_ws *ws, unsigned code, int error)
+{
+    char frame[BKI_WS_CONTROL_FRAME_MAX];
+    bool blocked = ws->sending || bk_stream_unsent(ws->stream) > 0;
+    ws->given_up = error;
+    if (!blocked) {
+        bk_span why = bk_span_str(bki_ws_why_given_up(error));
+        ssize_t n = bki_ws_close_frame(&ws->conn, code, why, frame);
+        if (n > 0)
+            bki_stream_push(ws->stream, frame, (size_t)n);
+        bk_stream_hang_up(ws->stream);
+    }
+    if (blocked || bk_stream_unsent(ws->stream) > 0)
+        bki_ws_give_up(ws, error);
+}
+
 static void drop(struct bk_ws *ws, int r)
 {
     char frame[BKI_WS_CONTROL_FRAME_MAX];
@@ -204,11 +222,16 @@ int bk_ws_close(bk_ws **wsp, int r)
         int finished = bk_shield(finish, ws);
         r = finished < 0 ? finished : r;
     }
+    /* Why it failed is what the caller wants to know, not how the parting went. */
+    struct bki_error_slot *detail = &bki_self()->error, kept = *detail;
+    detail->text = NULL;
     bool orderly = ws->ended && ws->end == 0;
     if (!orderly)
         drop(ws, r);
     else if (r < 0 && bk_stream_unsent(ws->stream) > 0)
         bk_shield(flush_shortly, ws);
+    bki_error_slot_free(detail);
+    *detail = kept;
     *wsp = NULL;
     /* The peer has said goodbye: what it does not read of ours any more, it does not want. */
     bki_ws_free(ws, orderly && r >= 0 ? 0 : -1);

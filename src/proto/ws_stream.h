@@ -16,6 +16,7 @@
 #include "proto/ws_conn.h"
 #include "proto/ws_deflate.h"
 #include "proto/ws_offer.h"
+#include "rt/intake.h"
 
 /* permessage-deflate, once it is agreed. */
 struct bki_ws_zip {
@@ -24,6 +25,7 @@ struct bki_ws_zip {
     size_t min_size;
     struct bki_ws_deflater *deflater; /* NULL: nothing to remember */
     struct bki_ws_inflater *inflater;
+    size_t contexts; /* bytes, as counted in the loop's intake.contexts */
     /* Of the message being received: */
     bk_span rest;   /* what has come and is to be inflated next: in the in-buffer, or kept */
     bool more;      /* there may be such, or something still inside the inflater */
@@ -79,6 +81,7 @@ struct bk_ws {
     int end;                 /* 0 the peer closed, else the error */
     bk_msg *part;            /* the message in progress, with room to spare */
     size_t part_len;
+    struct bki_intake intake; /* what it and zip->kept may grow to */
     bk_duration close_timeout;
     bk_time close_deadline; /* for the peer's close frame, once ours went out */
 
@@ -143,6 +146,10 @@ int bki_ws_end_failed(struct bk_ws *ws, unsigned code, int r, const char *detail
 /* The same, when bytes that have left the stream could not be kept: -ENOMEM. */
 int bki_ws_end_no_memory(struct bk_ws *ws);
 
+/* Nothing more will come: 0 for the end of the stream, or its error.  Returns how the connection
+ * has ended; -ECANCELED and -ENOMEM are no end. */
+int bki_ws_input_ended(struct bk_ws *ws, int r);
+
 /* Where the rest of a long frame may be read to; room 0: nowhere. */
 struct bki_ws_place {
     char *at;
@@ -156,10 +163,29 @@ int bki_ws_next_data(struct bk_ws *ws, struct bki_ws_place place, struct bki_ws_
 
 /* Runs body(ws, out) as the one receiver, within what is left of close_timeout after our close
  * frame. */
-int bki_ws_receive(struct bk_ws *ws, int (*body)(struct bk_ws *ws, void *out), void *out);
+typedef int bki_ws_receive_fn(struct bk_ws *ws, void *out);
+int bki_ws_receive(struct bk_ws *ws, bki_ws_receive_fn *body, void *out);
 
 /* What the receiver owes the peer, in conn.reply: sends it, or leaves it to who is sending. */
 void bki_ws_reply(struct bk_ws *ws, bk_span reply);
+
+enum { BKI_WS_CONTINUE = 2 }; /* besides a receive call's results: nothing to return yet */
+
+/* ---- Receiving whole messages (ws_stream_whole.c) ---- */
+
+/* For bki_ws_receive; out: a bk_msg **. */
+bki_ws_receive_fn bki_ws_receive_whole;
+
+/* Drops what there is of the message in progress; and all that receiving needs. */
+void bki_ws_drop_part(struct bk_ws *ws);
+void bki_ws_drop_begun(struct bk_ws *ws);
+
+/* How large to make the place for what has outgrown this one: twice as large, but not larger than
+ * what may be held, nor than the byte that shows that the message is over max_message. */
+size_t bki_ws_grown(const struct bk_ws *ws, size_t room);
+
+/* The connection's intake.let_go. */
+void bki_ws_let_go(struct bki_intake *intake);
 
 /* ---- Sending (ws_stream_send.c) ---- */
 
@@ -212,6 +238,12 @@ void bki_ws_give_up(struct bk_ws *ws, int error);
  * to that: ends only our side, and gives the peer a moment to end its own. */
 void bki_ws_linger(bk_stream *s);
 
+/* The same, having told the peer why if the kernel takes that at once.  Outside tasks. */
+void bki_ws_dismiss(struct bk_ws *ws, unsigned code, int error);
+
+/* In words. */
+const char *bki_ws_why_given_up(int error);
+
 /* Takes the connection out of every hub; tells those that wait for it that there is room
  * (ws_hub.c). */
 void bki_ws_leave_hubs(struct bk_ws *ws);
@@ -240,6 +272,10 @@ void bki_ws_zip_free(struct bki_ws_zip **zip);
 /* What opts ask for, as terms. */
 struct bki_ws_terms bki_ws_zip_wish(const bk_ws_deflate *opts);
 
+/* When there are many connections: a server's wish that each message is compressed by itself, so
+ * that nothing is held between messages. */
+void bki_ws_zip_spare(struct bki_ws_terms *wish);
+
 /* Takes a compressed piece that has come, to be inflated while zip->more.  whole: not before the
  * message is whole; what has come of it is kept. */
 int bki_ws_zip_take(struct bk_ws *ws, const struct bki_ws_event *ev, bool whole);
@@ -251,6 +287,14 @@ void bki_ws_zip_use_kept(struct bki_ws_zip *zip);
  * when something is wrong with it.  Gives way now and then.
  * Returns 0: *made bytes have come out, and there may be more to come (zip->more); or an error. */
 int bki_ws_zip_inflate(struct bk_ws *ws, char *out, size_t room, size_t *made);
+
+/* Inflates the rest without keeping it, to see whether the message would be over max_message.
+ * Returns 0, or how the connection has ended. */
+int bki_ws_zip_measure(struct bk_ws *ws);
+
+/* Makes it as if nothing had been inflated of a message that began with a new inflater; message is
+ * what zip->rest was then. */
+void bki_ws_zip_rewind(struct bk_ws *ws, bk_span message);
 
 /* Forgets what was kept. */
 void bki_ws_zip_drop(struct bki_ws_zip *zip);

@@ -48,7 +48,7 @@ static int receive_part(struct bk_ws *ws, void *out)
     struct bki_ws_event ev;
     if (ws->mode != BKI_WS_PARTS && ws->part && ws->part_len > 0)
         return give_begun(ws, part);
-    bk_msg_free(&ws->part);
+    bki_ws_drop_part(ws);
     if (ws->zip && ws->zip->keeping)
         bki_ws_zip_use_kept(ws->zip);
     for (;;) {

@@ -79,24 +79,6 @@ static bool may_still_answer(const struct bk_ws *ws)
            (ws->ping.heard && bki_ws_frame_left(&ws->conn) > 0);
 }
 
-/* Says why, if the kernel takes it; whoever is inside a call on the connection learns of it there.
- */
-static void give_up(struct bk_ws *ws)
-{
-    char frame[BKI_WS_CONTROL_FRAME_MAX];
-    bool blocked = ws->sending || bk_stream_unsent(ws->stream) > 0;
-    ws->given_up = -ETIMEDOUT;
-    if (!blocked) {
-        ssize_t n =
-            bki_ws_close_frame(&ws->conn, INTERNAL_ERROR, bk_span_str("no pong in time"), frame);
-        if (n > 0)
-            bki_stream_push(ws->stream, frame, (size_t)n);
-        bk_stream_hang_up(ws->stream);
-    }
-    if (blocked || bk_stream_unsent(ws->stream) > 0)
-        bki_ws_give_up(ws, -ETIMEDOUT);
-}
-
 static void ping_due(struct bki_timer *timer)
 {
     struct bk_ws *ws = bki_container(timer, struct bk_ws, ping.timer);
@@ -108,7 +90,7 @@ static void ping_due(struct bki_timer *timer)
     else if (may_still_answer(ws))
         arm(ws, now, ws->ping.timeout);
     else
-        give_up(ws);
+        bki_ws_dismiss(ws, INTERNAL_ERROR, -ETIMEDOUT);
 }
 
 void bki_ws_ping_answered(struct bk_ws *ws, bk_span payload)

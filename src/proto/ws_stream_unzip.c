@@ -10,7 +10,9 @@
 #define INPUT_STEP ((size_t)16 * 1024) /* of input, at a time */
 #define INFLATE_WEIGHT 16 /* bytes of output that a byte of input may cost (block headers) */
 
-enum { BAD_DATA = 1007 };
+#define MEASURE_STEP ((size_t)16 * 1024) /* of output */
+
+enum { BAD_DATA = 1007, TOO_BIG = 1009 };
 
 void bki_ws_zip_drop(struct bki_ws_zip *zip)
 {
@@ -26,8 +28,8 @@ static int append(struct bk_ws *ws, bk_span piece)
 {
     struct bki_ws_zip *zip = ws->zip;
     if (piece.len > zip->kept_room - zip->kept_len) {
-        size_t room = zip->kept_room * 2 > zip->kept_len + piece.len ? zip->kept_room * 2
-                                                                     : zip->kept_len + piece.len;
+        size_t room = bki_ws_grown(ws, zip->kept_room), need = zip->kept_len + piece.len;
+        room = room > need ? room : need;
         char *larger = bki_realloc(zip->kept, room);
         if (!larger)
             return bki_ws_end_no_memory(ws);
@@ -71,6 +73,43 @@ static int inflate_failed(struct bk_ws *ws, int r)
     if (r == -BK_EFORMAT)
         return bki_ws_end_failed(ws, BAD_DATA, -BK_EPROTO, "a compressed message is malformed");
     return bki_ws_end_no_memory(ws);
+}
+
+int bki_ws_zip_measure(struct bk_ws *ws)
+{
+    const struct bki_ws_zip *zip = ws->zip;
+    struct bki_ws_inflater *copy = NULL;
+    bk_span rest = zip->rest;
+    uint64_t left = ws->conn.max_message - ws->part_len;
+    size_t made = MEASURE_STEP;
+    char *out = bki_alloc(MEASURE_STEP);
+    int r = out ? bki_ws_inflater_copy(&copy, zip->inflater) : -ENOMEM;
+    bool fits = true;
+    while (r == 0 && fits && (made == MEASURE_STEP || rest.len > 0)) {
+        const char *start = rest.data;
+        r = bki_ws_inflate(copy, &rest.data, &rest.len, zip->rest_last, out, MEASURE_STEP, &made);
+        if (r == 0)
+            fits = made <= left;
+        left -= fits ? made : 0;
+        bki_work(made + (size_t)(rest.data - start) * INFLATE_WEIGHT);
+        if (r == 0)
+            r = bki_check_cancel();
+    }
+    bki_ws_inflater_free(&copy);
+    bki_free(out);
+    if (!fits)
+        return bki_ws_end_failed(ws, TOO_BIG, -EMSGSIZE, "a message over the size limit");
+    /* What else may be wrong with it shows when it is inflated. */
+    return r == -BK_EFORMAT ? 0 : r == -ENOMEM ? bki_ws_end_no_memory(ws) : r;
+}
+
+void bki_ws_zip_rewind(struct bk_ws *ws, bk_span message)
+{
+    bki_ws_inflater_free(&ws->zip->inflater);
+    bk_msg_free(&ws->part);
+    ws->part_len = 0;
+    ws->zip->rest = message;
+    bki_ws_decode_again(&ws->conn);
 }
 
 int bki_ws_zip_inflate(struct bk_ws *ws, char *out, size_t room, size_t *made)

@@ -4,9 +4,9 @@
 #include "rt/turn.h"
 
 #define MIN_SIZE 64
-#define CHUNK                                                                                      \
-    ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size             \
-                         */
+#define CHUNK ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size   \
+                                   */
+#define CONTEXT_STATE ((size_t)7 * 1024) /* besides windows and tables */
 
 struct bki_ws_terms bki_ws_zip_wish(const bk_ws_deflate *opts)
 {
@@ -16,6 +16,22 @@ struct bki_ws_terms bki_ws_zip_wish(const bk_ws_deflate *opts)
         .send_alone = opts->send_no_context,
         .recv_alone = opts->recv_no_context,
     };
+}
+
+/* What a connection holds between messages, once both sides have sent some. */
+static size_t contexts_of(const struct bki_ws_zip *zip)
+{
+    const struct bki_ws_terms *terms = &zip->terms;
+    size_t send = ((size_t)4 << terms->send_bits) + ((size_t)512 << zip->mem_level);
+    size_t recv = (size_t)1 << terms->recv_bits;
+    return (terms->send_alone ? 0 : send + CONTEXT_STATE) +
+           (terms->recv_alone ? 0 : recv + CONTEXT_STATE);
+}
+
+void bki_ws_zip_spare(struct bki_ws_terms *wish)
+{
+    if (bki_loop->intake.contexts > bki_loop->opts.max_intake / 2)
+        wish->send_alone = wish->recv_alone = true;
 }
 
 int bki_ws_zip_check(const bk_ws_deflate *opts)
@@ -40,6 +56,8 @@ int bki_ws_zip_new(struct bki_ws_zip **out, const bk_ws_deflate *opts,
     zip->level = (uint8_t)(opts->level ? opts->level : BKI_WS_LEVEL);
     zip->mem_level = (uint8_t)(opts->mem_level ? opts->mem_level : BKI_WS_MEM_LEVEL);
     zip->min_size = opts->min_size ? opts->min_size : MIN_SIZE;
+    zip->contexts = contexts_of(zip);
+    bki_loop->intake.contexts += zip->contexts;
     *out = zip;
     return 0;
 }
@@ -48,6 +66,7 @@ void bki_ws_zip_free(struct bki_ws_zip **zip)
 {
     if (!*zip)
         return;
+    bki_loop->intake.contexts -= (*zip)->contexts;
     bki_ws_deflater_free(&(*zip)->deflater);
     bki_ws_inflater_free(&(*zip)->inflater);
     bki_ws_zip_drop(*zip);

@@ -18,6 +18,7 @@
 #include "rt/fd.h"
 #include "rt/local.h"
 #include "rt/fork.h"
+#include "rt/intake.h"
 #include "rt/loop.h"
 #include "rt/owner.h"
 #include "rt/report.h"
@@ -27,6 +28,7 @@
 
 #define DEFAULT_STACK ((size_t)64 * 1024)
 #define DEFAULT_MAX_TASKS ((size_t)4000000)
+#define DEFAULT_MAX_INTAKE ((size_t)256 << 20)
 #define DEFAULT_THREAD_LIMIT_SECONDS 300
 
 /* ---- Open ---- */
@@ -50,6 +52,8 @@ static void apply_opts(struct bk_loop *loop, const bk_run_opts *opts)
         loop->opts.stack_size = DEFAULT_STACK;
     if (!loop->opts.max_tasks)
         loop->opts.max_tasks = DEFAULT_MAX_TASKS;
+    if (!loop->opts.max_intake)
+        loop->opts.max_intake = DEFAULT_MAX_INTAKE;
     if (!loop->opts.thread_limit.ns)
         loop->opts.thread_limit = bk_seconds(DEFAULT_THREAD_LIMIT_SECONDS);
     if (!loop->opts.on_error)
@@ -89,6 +93,7 @@ int bki_loop_open(struct bk_loop **out, const bk_run_opts *opts)
     bki_list_init(&loop->ended);
     bki_list_init(&loop->turn.lines[BKI_TURN_USES]);
     bki_list_init(&loop->turn.lines[BKI_TURN_MAKES]);
+    bki_intake_init(&loop->intake);
     loop->current = &loop->scheduler;
     loop->scheduler.loop = loop;
     loop->scheduler.cancel_frame = &loop->scheduler.cancel_root;

@@ -28,6 +28,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "rt/backend.h"
+#include "rt/crowd.h"
 #include "rt/stack.h"
 
 #define BKI_NAME_MAX 32
@@ -153,8 +154,20 @@ struct bki_at_end {
 /* Who computes at length (turn.h). */
 struct bki_turn {
     bool taken;
-    unsigned n_waiting, most_waiting; /* now; since the line was empty */
-    struct bki_list lines[2];         /* bki_waiters, by enum bki_turn_line */
+    struct bki_crowd crowd;
+    struct bki_list lines[2]; /* bki_waiters, by enum bki_turn_line */
+};
+
+/* Memory for messages that are still coming in (intake.h). */
+struct bki_intake_pool {
+    size_t held;               /* by all; the limit is opts.max_intake */
+    size_t n_active;           /* who hold some and do not wait for more */
+    struct bki_list holders;   /* struct bki_intake, who was granted some longest ago first */
+    struct bki_list lines[2];  /* bki_waiters: who hold some already, who do not */
+    struct bki_intake *beyond; /* who was let beyond the limit, so that somebody goes on */
+    struct bki_timer timer;    /* on while somebody waits */
+    struct bki_crowd crowd;
+    size_t contexts; /* bytes that connections may hold between messages, not counted in held */
 };
 
 struct bk_loop {
@@ -215,8 +228,9 @@ struct bk_loop {
     struct bki_debug *debug;      /* debug.c: NULL unless in debug mode */
     struct bki_stall *stall;      /* stall.c: who watches whether it goes on */
     uint64_t n_turns;
-    bool polling;               /* waits in the kernel */
+    bool polling; /* waits in the kernel */
     struct bki_turn turn;
+    struct bki_intake_pool intake;
     uint32_t select_seed;       /* select.c: chance, the same in every run */
     struct bki_list loops_link; /* owner.h: the loops alive */
     uint64_t id;                /* 1 is the process's first loop */

@@ -26,7 +26,7 @@ struct bki_entry {
     size_t n_children, last_child; /* seen so far; the last one told of, SIZE_MAX */
     size_t n_hidden;               /* siblings behind it that are left out */
     size_t info;                   /* index among the told */
-    size_t first_edge, n_edges; /* of those that lead from it; and to it */
+    size_t first_edge, n_edges;    /* of those that lead from it; and to it */
     size_t first_back, n_back;
 };
 
@@ -65,7 +65,7 @@ struct bk_snapshot {
     struct bki_entry *entries;
     size_t n_entries;
     struct bki_wait_edge *edges; /* in order of `from` */
-    struct bki_wait_edge *back; /* the same, in order of `to` */
+    struct bki_wait_edge *back;  /* the same, in order of `to` */
     size_t n_edges, edges_capacity;
     bk_snapshot_opts opts;
     int pid;

@@ -2,10 +2,6 @@
  * Taking turns at long computations. */
 #include "rt/turn.h"
 
-#include "base/alloc.h"
-
-#define CROWD 64
-
 static const struct bki_wait_kind wait_turn = {.what = "turn to compute"};
 
 static struct bki_waiter *first_of(struct bki_list *line)
@@ -38,8 +34,7 @@ int bki_turn_take(enum bki_turn_line line)
     if (r < 0)
         return r;
     bki_list_push_back(&turn->lines[line], &w.link);
-    if (++turn->n_waiting > turn->most_waiting)
-        turn->most_waiting = turn->n_waiting;
+    bki_crowd_join(&turn->crowd);
     while (r == 0 && (turn->taken || next_of(turn) != &w)) {
         if (!waited)
             bki_task_trim(w.task); /* the line may be long */
@@ -47,7 +42,7 @@ int bki_turn_take(enum bki_turn_line line)
         r = bki_park(&wait_turn, turn);
     }
     bki_list_remove(&w.link);
-    turn->n_waiting--;
+    bki_crowd_leave(&turn->crowd);
     if (r == 0)
         turn->taken = true;
     else
@@ -55,20 +50,10 @@ int bki_turn_take(enum bki_turn_line line)
     return r < 0 ? r : waited;
 }
 
-/* What a crowd held while it waited lies about on the heap. */
-static void trim_after_crowd(struct bki_turn *turn)
-{
-    if (turn->n_waiting > 0)
-        return;
-    if (turn->most_waiting >= CROWD)
-        bki_alloc_trim();
-    turn->most_waiting = 0;
-}
-
 void bki_turn_give(void)
 {
     struct bki_turn *turn = &bki_loop->turn;
     turn->taken = false;
-    trim_after_crowd(turn);
+    bki_crowd_look(&turn->crowd);
     wake_next(turn);
 }
