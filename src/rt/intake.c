@@ -23,19 +23,22 @@ void bki_intake_init(struct bki_intake_pool *pool)
     bki_list_init(&pool->lines[NEWCOMERS]);
 }
 
-/* The first who waits; one who was cancelled and has yet to run does not any more. */
-static struct waiting *first_of(const struct bki_list *line)
+/* The first who waits.  One who was cancelled and has yet to run does not any more: that finds it
+ * alone. */
+static struct waiting *first_of(struct bki_list *line)
 {
-    struct bki_list *node = bki_list_first(line);
-    for (; node; node = bki_list_next(line, node)) {
+    struct bki_list *node;
+    while ((node = bki_list_first(line))) {
         struct waiting *first = bki_container(node, struct waiting, w.link);
         if (first->w.task->state == BKI_PARKED)
             return first;
+        bki_list_remove(node);
+        bki_list_init(node);
     }
     return NULL;
 }
 
-static struct waiting *next_of(const struct bki_intake_pool *pool)
+static struct waiting *next_of(struct bki_intake_pool *pool)
 {
     struct waiting *next = first_of(&pool->lines[HOLDERS]);
     return next ? next : first_of(&pool->lines[NEWCOMERS]);
@@ -84,7 +87,7 @@ static void move_on(struct bk_loop *loop)
 
 /* ---- Those who keep others waiting ---- */
 
-static int64_t waited_since(const struct bki_intake_pool *pool)
+static int64_t waited_since(struct bki_intake_pool *pool)
 {
     const struct waiting *a = first_of(&pool->lines[HOLDERS]);
     const struct waiting *b = first_of(&pool->lines[NEWCOMERS]);
@@ -122,7 +125,8 @@ static void patience_over(struct bki_timer *timer)
         again = now + LOOK_AGAIN_NS;
     }
     /* Cannot fail once it has fired: the heap has had a place for it. */
-    bki_timer_start(loop, timer, again, patience_over);
+    if (next_of(pool) && !bki_heap_contains(&timer->node))
+        bki_timer_start(loop, timer, again, patience_over);
 }
 
 static int arm(struct bk_loop *loop, int64_t now)
