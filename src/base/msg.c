@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Messages: blocks of a few sizes, recycled through a small cache in each thread.
+ * Messages: blocks of a few sizes, recycled through a small cache in each thread and a depot that
+ * all threads share.
  *
- * A freed block goes to the cache of the thread that frees it, so the cache needs no lock.  It
- * holds CACHE_BYTES at most, of whatever sizes this thread uses now; the rest goes back to the
- * allocator. */
+ * A freed block goes to the cache of the thread that frees it, so the cache needs no lock.  What is
+ * more than a few goes to the depot, a batch at a time, where a thread that makes messages for
+ * others to free finds it.  The depot holds DEPOT_BYTES at most, of whatever sizes are used now;
+ * the rest goes back to the allocator. */
 #include <beck/msg.h>
 
 #include <assert.h>
@@ -20,7 +22,9 @@
 #define CLASS_LARGE N_CLASSES
 #define MIN_BLOCK ((size_t)64)
 #define MAX_BLOCK ((size_t)65536)
-#define CACHE_BYTES ((size_t)4 * 1024 * 1024)
+#define BATCH_BLOCKS 32
+#define BATCH_BYTES ((size_t)32 * 1024) /* at most, unless a single block is larger */
+#define DEPOT_BYTES ((size_t)4 * 1024 * 1024)
 
 /* The address sanitizer can tell a use after free only of blocks that are really freed. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -40,12 +44,13 @@ enum cache_state {
     CACHE_OFF, /* the thread is ending, or emptying could not be arranged */
 };
 
+/* Blocks are made from first, and from spare when that is used up; they are freed to first, which
+ * becomes the spare batch when it is one. */
 struct cache {
-    size_t room; /* bytes that may still be put in; 0 unless CACHE_ON */
     enum cache_state state;
+    uint8_t room[N_CLASSES + 1]; /* blocks that first may still take; 0 unless CACHE_ON */
     struct {
-        struct bk_msg *first;
-        size_t n;
+        struct bk_msg *first, *spare;
     } class[N_CLASSES + 1];
 };
 
@@ -78,25 +83,112 @@ static inline unsigned class_of(size_t size)
     return (top - 6) * 2 + 1 + upper_half;
 }
 
-void bki_msg_cache_trim(void)
+static inline unsigned batch_of(unsigned c)
+{
+    size_t fit = BATCH_BYTES / class_size[c];
+    return fit >= BATCH_BLOCKS ? BATCH_BLOCKS : fit ? (unsigned)fit : 1;
+}
+
+static void free_blocks(struct bk_msg *first)
+{
+    while (first) {
+        struct bk_msg *msg = first;
+        first = msg->next;
+        bki_free(msg);
+    }
+}
+
+/* ---- The depot ---- */
+
+/* Batches of each size; of a batch in it, the first block's data leads to the next batch.  Nobody
+ * waits long for it: who finds it taken (for ever, in a forked child) does without. */
+static struct {
+    atomic_flag taken;
+    size_t room; /* bytes */
+    struct {
+        struct bk_msg *first;
+        size_t n;
+    } class[N_CLASSES];
+} depot = {.taken = ATOMIC_FLAG_INIT, .room = DEPOT_BYTES};
+
+static bool depot_enter(void)
+{
+    for (int i = 0; i < 100; i++)
+        if (!atomic_flag_test_and_set_explicit(&depot.taken, memory_order_acquire))
+            return true;
+    return false;
+}
+
+static void depot_leave(void)
+{
+    atomic_flag_clear_explicit(&depot.taken, memory_order_release);
+}
+
+static struct bk_msg *depot_take(unsigned c)
+{
+    if (!depot_enter())
+        return NULL;
+    struct bk_msg *batch = depot.class[c].first;
+    if (batch) {
+        depot.class[c].first = (struct bk_msg *)(void *)batch->data;
+        depot.class[c].n--;
+        depot.room += batch_of(c) * class_size[c];
+    }
+    depot_leave();
+    return batch;
+}
+
+static void depot_trim(void)
 {
     for (unsigned c = 0; c < N_CLASSES; c++) {
-        struct bk_msg *msg;
-        while ((msg = cache.class[c].first)) {
-            cache.class[c].first = msg->next;
-            bki_free(msg);
-        }
-        cache.class[c].n = 0;
+        struct bk_msg *batch;
+        while ((batch = depot_take(c)))
+            free_blocks(batch);
     }
-    if (cache.state == CACHE_ON)
-        cache.room = CACHE_BYTES;
+}
+
+static bool depot_put(struct bk_msg *batch, unsigned c)
+{
+    size_t size = batch_of(c) * class_size[c];
+    if (!depot_enter())
+        return false;
+    bool fits = size <= depot.room;
+    if (fits) {
+        batch->data = (char *)depot.class[c].first;
+        depot.class[c].first = batch;
+        depot.class[c].n++;
+        depot.room -= size;
+    }
+    bool others = !fits && depot.class[c].n * size < DEPOT_BYTES / 2;
+    depot_leave();
+    if (others)
+        depot_trim();
+    return fits || (others && depot_put(batch, c));
+}
+
+/* ---- A thread's cache ---- */
+
+static void empty_cache(void)
+{
+    for (unsigned c = 0; c < N_CLASSES; c++) {
+        struct bk_msg *first = cache.class[c].first, *spare = cache.class[c].spare;
+        cache.class[c].first = cache.class[c].spare = NULL;
+        cache.room[c] = cache.state == CACHE_ON ? (uint8_t)batch_of(c) : 0;
+        free_blocks(first);
+        free_blocks(spare);
+    }
+}
+
+void bki_msg_cache_trim(void)
+{
+    empty_cache();
+    depot_trim();
 }
 
 static void stop_cache(void)
 {
     cache.state = CACHE_OFF;
-    cache.room = 0;
-    bki_msg_cache_trim();
+    empty_cache();
 }
 
 static void thread_ends(void *value)
@@ -114,6 +206,7 @@ static void make_key(void)
 __attribute__((destructor)) static void library_ends(void)
 {
     stop_cache();
+    depot_trim();
     if (key_exists)
         pthread_key_delete(key);
     key_exists = false;
@@ -126,39 +219,40 @@ static void start_cache(void)
     if (!USE_CACHE || !key_exists || pthread_setspecific(key, &cache) != 0)
         return;
     cache.state = CACHE_ON;
-    cache.room = CACHE_BYTES;
+    empty_cache(); /* it has room now */
 }
 
-static void keep_block(struct bk_msg *msg, unsigned c)
+static inline void keep_block(struct bk_msg *msg, unsigned c)
 {
     msg->next = cache.class[c].first;
     cache.class[c].first = msg;
-    cache.class[c].n++;
-    cache.room -= class_size[c];
+    cache.room[c]--;
 }
 
-/* There is no room for the block.  When most of the cache holds other sizes, those have gone out of
- * use (or share it badly): it starts afresh, which costs no more than if they had never been kept.
- */
-static __attribute__((noinline)) void free_block_slowly(struct bk_msg *msg, unsigned c)
+/* first is a whole batch: it becomes the spare one, and what was that goes to the depot. */
+static void free_block_slowly(struct bk_msg *msg, unsigned c)
 {
-    if (c != CLASS_LARGE) {
-        if (cache.state == CACHE_NEW)
-            start_cache();
-        else if (cache.state == CACHE_ON && cache.class[c].n * class_size[c] < CACHE_BYTES / 2)
-            bki_msg_cache_trim();
-        if (class_size[c] <= cache.room) {
-            keep_block(msg, c);
-            return;
-        }
+    if (cache.state == CACHE_NEW)
+        start_cache();
+    if (c == CLASS_LARGE || cache.state != CACHE_ON) {
+        bki_free(msg);
+        return;
     }
-    bki_free(msg);
+    if (cache.room[c] == 0) {
+        struct bk_msg *old = cache.class[c].spare;
+        cache.class[c].spare = cache.class[c].first;
+        cache.class[c].first = NULL;
+        cache.room[c] = (uint8_t)batch_of(c);
+        if (old && !depot_put(old, c))
+            free_blocks(old);
+    }
+    keep_block(msg, c);
 }
 
 static inline void free_block(struct bk_msg *msg)
 {
     unsigned c = msg->size_class;
-    if (class_size[c] <= cache.room)
+    if (cache.room[c] > 0)
         keep_block(msg, c);
     else
         free_block_slowly(msg, c);
@@ -166,6 +260,17 @@ static inline void free_block(struct bk_msg *msg)
 
 static __attribute__((noinline)) struct bk_msg *new_block_slowly(unsigned c, size_t len)
 {
+    if (cache.state == CACHE_NEW)
+        start_cache();
+    if (c != CLASS_LARGE && cache.state == CACHE_ON) {
+        struct bk_msg *batch = cache.class[c].spare;
+        cache.class[c].spare = NULL;
+        if (batch || (batch = depot_take(c))) {
+            cache.class[c].first = batch->next;
+            cache.room[c] = 1;
+            return batch;
+        }
+    }
     size_t size = class_size[c];
     if (c == CLASS_LARGE && __builtin_add_overflow(len, sizeof(struct bk_msg), &size))
         size = SIZE_MAX;
@@ -182,8 +287,7 @@ static inline struct bk_msg *new_block(size_t len)
     struct bk_msg *msg = cache.class[c].first;
     if (msg) {
         cache.class[c].first = msg->next;
-        cache.class[c].n--;
-        cache.room += class_size[c];
+        cache.room[c]++;
     } else if (!(msg = new_block_slowly(c, len))) {
         return NULL;
     }

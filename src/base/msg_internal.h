@@ -36,8 +36,8 @@ static inline bk_span bki_msg_span(const struct bk_msg *msg)
     return bk_span_of(msg->data, msg->len);
 }
 
-/* Frees the messages that the calling thread keeps for reuse.  A thread does so itself when it
- * ends. */
+/* Frees the blocks that are kept for reuse: by the calling thread, which does so itself when it
+ * ends, and for all threads. */
 void bki_msg_cache_trim(void);
 
 #endif
