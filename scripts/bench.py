@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Measures beck beside its peers, interleaved in one run, and prints tables of medians.
 
-usage: bench.py [-r RUNS] [--fifo] [switch|spawn|queue|idle|echo|http|tls|ws ...]
+usage: bench.py [-r RUNS] [--fifo] [switch|spawn|queue|channel|idle|echo|http|tls|ws ...]
 (make bench runs all of it)
 
 The peers are hand-written programs (the limit), State Threads (Debian's libst-dev), nginx and Go's
@@ -125,6 +125,24 @@ def bench_idle(runs):
     table(["", "bytes resident each", "page-table bytes each", "ns to create"],
           [["beck", *(f"{statistics.median(r[k] for r in got):,.0f}"
                       for k in ("rss_B", "pte_B", "create_ns"))]])
+
+
+def bench_channel(runs):
+    """Two threads, each free to run on either processor."""
+    cases = {f"{how}, room for {limit}": [f"{BUILD}/bench/channel", how, limit]
+             for limit in ("64", "1024") for how in ("threads", "loops", "mixed")}
+    got = {case: [] for case in cases}
+    for i in range(runs):
+        for case, command in cases.items():
+            progress(f"channel: {case}, run {i + 1} of {runs}")
+            done = subprocess.run([*WRAPPER, *command], capture_output=True, text=True, check=True)
+            got[case].append(result_of(done.stdout))
+    progress("")
+    print("### channel: a message from one thread to another\n")
+    table(["", "ns", "min..max", "processor time, ns"],
+          [[case, *spread([r["ns"] for r in results], 1),
+            f"{statistics.median(r['cpu_ns'] for r in results):,.1f}"]
+           for case, results in got.items()])
 
 
 def free_port():
@@ -331,7 +349,7 @@ def main():
     parser.add_argument("-r", type=int, default=5)
     parser.add_argument("--fifo", action="store_true")
     parser.add_argument("what", nargs="*",
-                        default=[*TASKS, "idle", "echo", "http", "tls", "ws"])
+                        default=[*TASKS, "channel", "idle", "echo", "http", "tls", "ws"])
     args = parser.parse_args()
     if args.fifo:
         WRAPPER[:] = ["chrt", "-f", "40"]
@@ -339,6 +357,8 @@ def main():
     for what in args.what:
         if what in TASKS:
             bench_tasks(what, args.r)
+        elif what == "channel":
+            bench_channel(args.r)
         elif what == "idle":
             bench_idle(min(args.r, 3))
         elif what == "echo":

@@ -78,6 +78,12 @@ static void add_len(struct text *text, struct place *p)
     add(text, "%llu", (unsigned long long)(ends[1] - ends[0] + more));
 }
 
+static void add_difference(struct text *text, struct place *p)
+{
+    uint64_t n = next_word(p);
+    add(text, "%llu", (unsigned long long)(n - next_word(p)));
+}
+
 static void add_holder(struct text *text, struct place *p)
 {
     uint64_t id = next_word(p);
@@ -133,6 +139,9 @@ static void add_value(struct text *text, struct place *p, char what)
         break;
     case 'l':
         add_limit(text, next_word(p));
+        break;
+    case 'd':
+        add_difference(text, p);
         break;
     case 'r':
         add_len(text, p);

@@ -9,6 +9,7 @@
  *     %i   an int
  *     %l   a size_t that limits:                  " of 64", or nothing when it is BK_UNBOUNDED
  *     %r   two: a ring's head and tail, and a size_t to add (0: none):   how many are inside
+ *     %d   two: a size_t, and one to subtract from it
  *     %h   two: the id of the task that holds it, and since when:        "held by #3 writer since
  *          3.200 s"; "held by a task that has ended"
  *     %c   the id of a task, 0 for none:          ", consumer #3 parse"

@@ -4,16 +4,6 @@
 #include "rt/channel.h"
 #include "rt/select.h"
 
-void bki_channel_lock(void *channel)
-{
-    pthread_mutex_lock(&((struct bk_channel *)channel)->mutex);
-}
-
-void bki_channel_unlock(void *channel)
-{
-    pthread_mutex_unlock(&((struct bk_channel *)channel)->mutex);
-}
-
 static bk_msg **msg_of(const bk_case *c)
 {
     return c->slot;
@@ -75,10 +65,10 @@ static int join(bk_case *c, struct bki_case_state *state, struct bki_select *sel
 static void leave(bk_case *c, struct bki_case_state *state)
 {
     struct bk_channel *channel = c->object;
-    pthread_mutex_lock(&channel->mutex);
+    bki_channel_lock(channel);
     if (bki_list_linked(&state->channel.w.link))
         bki_list_remove(&state->channel.w.link);
-    pthread_mutex_unlock(&channel->mutex);
+    bki_channel_unlock(channel);
     bki_channel_unref(channel);
 }
 

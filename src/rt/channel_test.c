@@ -368,6 +368,38 @@ static void N5_test_threads_and_loops_limit_1(void)
     threads_and_loops(1);
 }
 
+/* More room is made while both sides are at it. */
+static void N5_test_threads_and_loops_limit_2000(void)
+{
+    threads_and_loops(2000);
+}
+
+enum { LAST_MESSAGES = 3000 };
+
+static void *send_one(void *ctx)
+{
+    bk_msg *msg = number(7);
+    return bk_channel_send(ctx, &msg) < 0 ? ctx : NULL;
+}
+
+/* Who has received the only message may free the channel: the send has nothing to do with it then.
+ */
+static void test_a_message_is_a_sends_last_touch(void)
+{
+    for (int i = 0; i < LAST_MESSAGES; i++) {
+        bk_channel *c = channel_of(1 + (size_t)i % 3);
+        bk_msg *msg = NULL;
+        pthread_t thread;
+        void *failed = NULL;
+        CHECK_EQ(pthread_create(&thread, NULL, send_one, c), 0);
+        CHECK_EQ(bk_channel_recv(c, &msg), 1);
+        bk_channel_free(&c);
+        CHECK_EQ(read_number(&msg), 7);
+        pthread_join(thread, &failed);
+        CHECK(!failed);
+    }
+}
+
 /* A thread sends while the loop's receivers are cancelled again and again: what was sent is
  * received or still inside. */
 enum { CANCELS = 20000 };
@@ -454,5 +486,6 @@ CHECK_MAIN(TEST(test_limits), TEST(test_no_message), TEST(N6_test_receivers_in_o
            TEST(test_senders_in_order), TEST(test_close), TEST(test_free_wakes_waiters),
            TEST(C120_N5_recv_then_cancel_has_the_message), TEST(C120_N5_cancel_then_recv),
            TEST(test_cancel_leaves_the_line), TEST(test_timeout), TEST(N5_test_threads_and_loops),
-           TEST(N5_test_threads_and_loops_limit_1), TEST(test_cancel_against_a_sending_thread),
+           TEST(N5_test_threads_and_loops_limit_1), TEST(N5_test_threads_and_loops_limit_2000),
+           TEST(test_a_message_is_a_sends_last_touch), TEST(test_cancel_against_a_sending_thread),
            TEST(test_out_of_memory))

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <beck/channel.h>
 #include <beck/gather.h>
 #include <beck/group.h>
 #include <beck/inspect.h>
@@ -18,6 +19,7 @@
 static struct {
     bk_lock *a, *b;
     bk_queue *queue;
+    bk_channel *channel;
     bk_event *event;
     bk_task *sleeper;
 } all;
@@ -76,6 +78,20 @@ static int fill(void *ctx)
     return r;
 }
 
+static int send_on(void *ctx)
+{
+    int r = 0;
+    (void)ctx;
+    while (r == 0) {
+        bk_msg *msg = NULL;
+        r = bk_msg_copy(&msg, "x", 1);
+        if (r == 0)
+            r = bk_channel_send(all.channel, &msg);
+        bk_msg_free(&msg);
+    }
+    return r;
+}
+
 static int select_both(void *ctx)
 {
     (void)ctx;
@@ -89,7 +105,7 @@ static __attribute__((noinline)) bk_task *go(bk_fn *fn, const char *name)
     return bk_go(&task, fn, NULL, &(bk_task_opts){.name = name}) == 0 ? task : NULL;
 }
 
-enum { N_TASKS = 8 };
+enum { N_TASKS = 9 };
 
 static bk_task *tasks[N_TASKS];
 
@@ -99,6 +115,7 @@ static void open_all(void)
     bk_lock_new(&all.b, "b");
     bk_event_new(&all.event, "stop");
     bk_queue_new(&all.queue, &(bk_queue_opts){.limit = 2, .name = "in"});
+    bk_channel_new(&all.channel, &(bk_channel_opts){.limit = 2, .name = "out"});
     tasks[0] = all.sleeper = go(sleeper, "night owl");
     tasks[1] = go(hold_a, "writer");
     tasks[2] = go(want_a, "reader");
@@ -106,7 +123,11 @@ static void open_all(void)
     tasks[4] = go(consume_slowly, "parse");
     tasks[5] = go(fill, "feed");
     tasks[6] = go(select_both, NULL);
+    tasks[8] = go(send_on, "post");
     bk_yield();
+    bk_msg *msg = NULL;
+    CHECK_EQ(bk_channel_try_recv(all.channel, &msg), 1);
+    bk_msg_free(&msg);
     bk_yield();
 }
 
@@ -122,6 +143,7 @@ static void close_all(void)
     bk_lock_free(&all.a);
     bk_lock_free(&all.b);
     bk_queue_free(&all.queue);
+    bk_channel_free(&all.channel);
     bk_event_free(&all.event);
 }
 
@@ -149,8 +171,8 @@ static void look_at(const bk_snapshot *s)
 {
     size_t n;
     const bk_task_info *infos = bk_snapshot_tasks(s, &n);
-    CHECK_EQ(n, 8);
-    CHECK_EQ(bk_snapshot_total(s), 8);
+    CHECK_EQ(n, 9);
+    CHECK_EQ(bk_snapshot_total(s), 9);
     CHECK_STR(infos[0].name, "main");
     CHECK_EQ(infos[0].id, 1);
     CHECK_EQ(infos[0].parent_id, 0);
@@ -176,6 +198,7 @@ static void look_at(const bk_snapshot *s)
     CHECK_STR(joiner->waits_for, "task #2 night owl");
     CHECK_EQ(joiner->awaits[0], 2);
     CHECK_STR(info_of(s, "feed")->waits_for, "queue put 'in' (2 of 2), consumer #6 parse");
+    CHECK_STR(info_of(s, "post")->waits_for, "channel send 'out' (2 of 2)");
     CHECK_STR(info_of(s, "writer")->waits_for, "event 'stop'");
     const bk_task_info *both = info_of(s, "select_both");
     CHECK(strncmp(both->waits_for, "first of several", 16) == 0);
@@ -234,9 +257,9 @@ LOOP_TEST(D3_D4_tasks_that_wait_for_each_other)
     CHECK(!info_of(s, "main")->in_cycle);
     bk_snapshot_free(&s);
     const char *text = strstr(dump_text(), "these wait for each other, and none can go on:\n"
-                                           "  #9 one waits for lock 'b' held by #10 two since");
+                                           "  #10 one waits for lock 'b' held by #11 two since");
     CHECK(text);
-    CHECK(strstr(text, "  #10 two waits for lock 'db' held by #9 one since"));
+    CHECK(strstr(text, "  #11 two waits for lock 'db' held by #10 one since"));
     bk_task *more[] = {t1, t2, t3};
     for (int i = 0; i < 3; i++) {
         bk_task_cancel(more[i]);
@@ -397,7 +420,7 @@ static void D4_the_tasks_of_another_process(void)
     do {
         bk_snapshot_free(&s);
         r = bk_snapshot_take(&s, pid, NULL); /* until the task that said so has ended */
-    } while (r == 0 && bk_snapshot_total(s) > 8);
+    } while (r == 0 && bk_snapshot_total(s) > 9);
     end_child(pid);
     CHECK(r == 0 || may_not_read(r));
     if (r == 0) {
