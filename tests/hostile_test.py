@@ -151,6 +151,17 @@ async def drip(port, over, text):
     writer.close()
 
 
+async def trickle(writer, over):
+    """A byte now and then, without an end."""
+    try:
+        while not await wait(over, 0.2):
+            writer.write(b"x")
+            await writer.drain()
+    except OSError:
+        await over.wait()
+    writer.close()
+
+
 async def slow_header(port, over):
     await drip(port, over, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"x" * 10000)
 
@@ -160,13 +171,7 @@ async def slow_body(port, over):
     _, writer = await connect(port)
     writer.write(head)
     await writer.drain()
-    try:
-        while not await wait(over, 0.2):
-            writer.write(b"x")
-            await writer.drain()
-    except OSError:
-        await over.wait()
-    writer.close()
+    await trickle(writer, over)
 
 
 async def half_closed(port, over):
@@ -266,13 +271,7 @@ async def slow_frame(port, over):
     """Announces much, begins with it, and then takes its time."""
     _, writer = await open_ws(port)
     writer.write(b"\x82\xff" + struct.pack("!Q", 1000000) + bytes(4) + bytes(10000))
-    try:
-        while not await wait(over, 0.2):
-            writer.write(b"x")
-            await writer.drain()
-    except OSError:
-        await over.wait()
-    writer.close()
+    await trickle(writer, over)
 
 
 def bomb(n):
