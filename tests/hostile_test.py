@@ -404,37 +404,45 @@ KINDS = {kind.__name__: kind for kind in HTTP + WS + CHAT}
 
 
 def too_high(height, program, hostile):
-    """What is wrong with so much memory at the height of the attack."""
+    """Whether that is more memory than there may be at the height of the attack."""
     allowed = MEMORY * max(PEERS, 1000) // 1000
     if program == "ws_echo" and hostile is long_fragments:
         allowed += 16 * MIB  # one message, the largest it takes
-    if SANITIZED or DEBUG or hostile in (large_bomb, unread_answers) or height <= allowed:
-        return []
-    return [f"{height / MIB:.1f} MiB more memory at its height"]
+    judged = hostile not in (large_bomb, unread_answers) and not SANITIZED and not DEBUG
+    return judged and height > allowed
+
+
+async def try_one(program, hostile, honest):
+    """Returns (what went wrong, whether memory went too high)."""
+    server = Server(program)
+    try:
+        for _ in range(20):
+            await honest(server.port)
+        descriptors, memory = server.descriptors(), server.memory()
+        wrong, took = await under_attack(server, hostile, honest, 3)
+        wrong += await let_go(server, descriptors, memory)
+        grown = server.memory() - memory
+        height = server.memory("VmHWM") - memory
+        took.sort()
+        print(f"{program:10} {hostile.__name__:18} {PEERS} peers: {len(took)} honest requests, "
+              f"median {took[len(took) // 2] * 1000:.1f} ms, longest {took[-1] * 1000:.1f} ms; "
+              f"memory +{grown / MIB:.1f} MiB, at most +{height / MIB:.1f}", flush=True)
+        return wrong, too_high(height, program, hostile)
+    finally:
+        server.stop()
 
 
 async def try_all(program, kinds, honest):
     failed = 0
     for hostile in kinds:
-        server = Server(program)
-        try:
-            for _ in range(20):
-                await honest(server.port)
-            descriptors, memory = server.descriptors(), server.memory()
-            wrong, took = await under_attack(server, hostile, honest, 3)
-            wrong += await let_go(server, descriptors, memory)
-            grown = server.memory() - memory
-            height = server.memory("VmHWM") - memory
-            wrong += too_high(height, program, hostile)
-            took.sort()
-            print(f"{program:10} {hostile.__name__:18} {PEERS} peers: {len(took)} honest requests, "
-                  f"median {took[len(took) // 2] * 1000:.1f} ms, longest {took[-1] * 1000:.1f} ms; "
-                  f"memory +{grown / MIB:.1f} MiB, at most +{height / MIB:.1f}", flush=True)
-            for what in wrong[:5]:
-                print(f"    {what}")
-            failed += bool(wrong)
-        finally:
-            server.stop()
+        wrong, high = await try_one(program, hostile, honest)
+        if high and not wrong:  # how many are at their height at once is chance, on a busy machine
+            wrong, high = await try_one(program, hostile, honest)
+        if high:
+            wrong.append("so much more memory at its height")
+        for what in wrong[:5]:
+            print(f"    {what}")
+        failed += bool(wrong)
     return failed
 
 
