@@ -338,6 +338,23 @@ LOOP_TEST(a_reset_is_one)
     close_pair(&p);
 }
 
+/* In the handshake of a connection through a proxy nobody would know whose read that was. */
+LOOP_TEST(a_reset_in_the_handshake_says_so)
+{
+    bk_stream *a = NULL, *b = NULL;
+    struct pair p = {.name = "localhost"};
+    CHECK_EQ(open_tcp_pair(&a, &b, NULL), 0);
+    CHECK_EQ(bk_tls_client_new(&p.client_tls, CLIENT), 0);
+    p.client = a;
+    reset_on_close(bk_stream_fd(b));
+    bk_stream_close(&b, -1);
+    shake_client(&p);
+    CHECK_EQ(p.client_result, -ECONNRESET);
+    CHECK(strstr(p.client_error, "TLS with localhost: "));
+    CHECK(strstr(p.client_error, "Connection reset by peer"));
+    close_pair(&p);
+}
+
 /* A peer that has said its answer and takes no more: what it said can be read. */
 LOOP_TEST(what_was_said_before_a_broken_write_is_read)
 {
@@ -451,5 +468,6 @@ CHECK_MAIN(TEST(C150_closing_says_goodbye_and_waits_for_the_peer_s),
            TEST(C150_an_end_without_a_goodbye_is_an_error), TEST(C150_so_is_an_end_inside_a_record),
            TEST(C150_and_an_end_in_the_handshake), TEST(C150_a_changed_byte_is_noticed),
            TEST(what_has_come_is_read_before_the_error_is_told), TEST(a_reset_is_one),
+           TEST(a_reset_in_the_handshake_says_so),
            TEST(what_was_said_before_a_broken_write_is_read), TEST(a_peer_that_does_not_speak_TLS),
            TEST(C150_a_handshake_has_ten_seconds), TEST(C150_and_no_more_for_a_byte_now_and_then))

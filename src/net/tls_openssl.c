@@ -276,7 +276,9 @@ static int judge(struct bki_tls_conn *c, int r)
     if (error == SSL_ERROR_ZERO_RETURN)
         return 0;
     if (c->raw_error == -ESHUTDOWN)
-        return -ESHUTDOWN; /* hung up by this side, which may still say goodbye */
+        return -ESHUTDOWN;        /* hung up by this side, which may still say goodbye */
+    if (c->raw_error && !c->done) /* through a proxy, nobody would know whose read that was */
+        bk_fail(c->raw_error, "TLS with %s: %s", peer_label(c), bk_errmsg());
     r = c->raw_error ? c->raw_error : c->raw_ended ? cut_short(c) : protocol_failed(c);
     c->failure = r;
     c->failure_text = bki_strdup(bk_errmsg());
