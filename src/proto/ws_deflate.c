@@ -222,6 +222,12 @@ int bki_ws_inflate(struct bki_ws_inflater *f, const char **in, size_t *in_len, b
         if (r < 0)
             return r;
     } while (left > 0 && f->z.avail_out > 0);
+    /* Of the end of a block that says it is the last, zlib tells when it is asked once more. */
+    if (last && f->z.avail_out > 0 && !f->block_ended) {
+        int r = run_inflate(f, tail, 0, &left);
+        if (r < 0)
+            return r;
+    }
     *made = (size_t)((char *)f->z.next_out - out);
     if (!last || f->z.avail_out == 0)
         return 0;
