@@ -119,18 +119,6 @@ static void let_client_finish(struct talk *t)
 
 /* ---- The flow ---- */
 
-static int flow_from(void *ctx)
-{
-    struct talk *t = ctx;
-    return sweep_flow_run(&t->flow, t->url, NULL);
-}
-
-static int flow_into(void *ctx)
-{
-    struct talk *t = ctx;
-    return sweep_flow_run(&t->flow, NULL, t->url);
-}
-
 /* The whole thing once more, with a new client. */
 static int run_again(struct talk *t, bk_fn *client, bk_fn *flow)
 {
@@ -158,7 +146,7 @@ static void got_in_order(struct talk *t, int result)
         sweep_lost("of %d items %d are stored", f->n_items, f->n_got);
 }
 
-static void received_in_order(void *ctx, int result)
+static void given_in_order(void *ctx, int result)
 {
     struct talk *t = ctx;
     sweep_calm();
@@ -183,7 +171,7 @@ static void heard_all(struct talk *t, int result)
         sweep_lost("the client has heard %d messages, and nobody says why", t->n_heard);
 }
 
-static void sent_in_order(void *ctx, int result)
+static void given_out_in_order(void *ctx, int result)
 {
     struct talk *t = ctx;
     sweep_calm();
@@ -212,27 +200,10 @@ static void sent_some(void *ctx, int result)
 }
 
 static const struct sweep_scenario scenarios[] = {
-    {.name = "flow from ws-listen",
-     .state_size = sizeof(struct talk),
-     .open = open_talker,
-     .close = close_talk,
-     .subject = flow_from,
-     .check = received_in_order,
-     .blame_elsewhere = true},
-    {.name = "flow into ws-listen",
-     .state_size = sizeof(struct talk),
-     .open = open_listener,
-     .close = close_talk,
-     .subject = flow_into,
-     .check = sent_in_order,
-     .blame_elsewhere = true},
+    {.name = "flow from ws-listen", TALK_FLOW(open_talker, flow_from, given_in_order)},
+    {.name = "flow into ws-listen", TALK_FLOW(open_listener, flow_into, given_out_in_order)},
     {.name = "flow into ws-listen, dropping",
-     .state_size = sizeof(struct talk),
-     .open = open_dropping_listener,
-     .close = close_talk,
-     .subject = flow_into,
-     .check = sent_some,
-     .blame_elsewhere = true},
+     TALK_FLOW(open_dropping_listener, flow_into, sent_some)},
 };
 
 SWEEP_MAIN(scenarios)

@@ -50,20 +50,10 @@ static int open_breaking_listener(void *ctx)
 
 /* ---- ws: as a source ---- */
 
-static int flow_from(void *ctx)
+static void received_twice(void *ctx, int result)
 {
     struct talk *t = ctx;
-    t->said = 0;
-    return sweep_flow_run(&t->flow, t->url, NULL);
-}
-
-static void received_in_order(void *ctx, int result)
-{
-    struct talk *t = ctx;
-    sweep_calm();
-    sweep_flow_end(&t->flow);
-    sweep_flow_got_in_order(&t->flow, result);
-    let_server_finish(t);
+    received_in_order(ctx, result);
     int r = flow_from(t);
     if (r < 0)
         sweep_lost("a second flow ends with %d: %s", r, bk_errmsg());
@@ -98,12 +88,6 @@ static void received_with_gaps(void *ctx, int result)
 
 /* ---- ws: as a sink ---- */
 
-static int flow_into(void *ctx)
-{
-    struct talk *t = ctx;
-    return sweep_flow_run(&t->flow, NULL, t->url);
-}
-
 static void send_again(struct talk *t)
 {
     t->breaks_after = t->n_heard = 0;
@@ -118,17 +102,10 @@ static void send_again(struct talk *t)
         sweep_lost("of %d messages %d are heard", MESSAGES, t->n_heard);
 }
 
-static void sent_in_order(void *ctx, int result)
+static void sent_twice(void *ctx, int result)
 {
     struct talk *t = ctx;
-    sweep_calm();
-    sweep_flow_end(&t->flow);
-    let_server_finish(t);
-    heard_in_order(t);
-    if (t->n_heard < (int)t->flow.stats.stored && !sweep_excused())
-        sweep_lost("%d messages are sent, and %d heard", (int)t->flow.stats.stored, t->n_heard);
-    if (result == 0 && (int)t->flow.stats.stored != MESSAGES)
-        sweep_lost("of %d messages %d are sent", MESSAGES, (int)t->flow.stats.stored);
+    sent_in_order(ctx, result);
     send_again(t);
 }
 
@@ -150,34 +127,12 @@ static void sent_with_gaps(void *ctx, int result)
 }
 
 static const struct sweep_scenario scenarios[] = {
-    {.name = "flow from ws",
-     .state_size = sizeof(struct talk),
-     .open = open_talker,
-     .close = close_talk,
-     .subject = flow_from,
-     .check = received_in_order,
-     .blame_elsewhere = true},
+    {.name = "flow from ws", TALK_FLOW(open_talker, flow_from, received_twice)},
     {.name = "flow from ws, which breaks",
-     .state_size = sizeof(struct talk),
-     .open = open_breaking_talker,
-     .close = close_talk,
-     .subject = flow_from,
-     .check = received_with_gaps,
-     .blame_elsewhere = true},
-    {.name = "flow into ws",
-     .state_size = sizeof(struct talk),
-     .open = open_listener,
-     .close = close_talk,
-     .subject = flow_into,
-     .check = sent_in_order,
-     .blame_elsewhere = true},
+     TALK_FLOW(open_breaking_talker, flow_from, received_with_gaps)},
+    {.name = "flow into ws", TALK_FLOW(open_listener, flow_into, sent_twice)},
     {.name = "flow into ws, which breaks",
-     .state_size = sizeof(struct talk),
-     .open = open_breaking_listener,
-     .close = close_talk,
-     .subject = flow_into,
-     .check = sent_with_gaps,
-     .blame_elsewhere = true},
+     TALK_FLOW(open_breaking_listener, flow_into, sent_with_gaps)},
 };
 
 SWEEP_MAIN(scenarios)

@@ -23,55 +23,9 @@ static int open_listener(void *ctx)
     return open_with_tls(ctx, listen_to_clients);
 }
 
-static int flow_from(void *ctx)
-{
-    struct talk *t = ctx;
-    return sweep_flow_run(&t->flow, t->url, NULL);
-}
-
-static void received_in_order(void *ctx, int result)
-{
-    struct talk *t = ctx;
-    sweep_calm();
-    sweep_flow_end(&t->flow);
-    sweep_flow_got_in_order(&t->flow, result);
-    let_server_finish(t);
-}
-
-static int flow_into(void *ctx)
-{
-    struct talk *t = ctx;
-    return sweep_flow_run(&t->flow, NULL, t->url);
-}
-
-static void sent_in_order(void *ctx, int result)
-{
-    struct talk *t = ctx;
-    sweep_calm();
-    sweep_flow_end(&t->flow);
-    let_server_finish(t);
-    heard_in_order(t);
-    if (t->n_heard < (int)t->flow.stats.stored && !sweep_excused())
-        sweep_lost("%d messages are sent, and %d heard", (int)t->flow.stats.stored, t->n_heard);
-    if (result == 0 && (int)t->flow.stats.stored != MESSAGES)
-        sweep_lost("of %d messages %d are sent", MESSAGES, (int)t->flow.stats.stored);
-}
-
 static const struct sweep_scenario scenarios[] = {
-    {.name = "flow from wss",
-     .state_size = sizeof(struct talk),
-     .open = open_talker,
-     .close = close_talk,
-     .subject = flow_from,
-     .check = received_in_order,
-     .blame_elsewhere = true},
-    {.name = "flow into wss",
-     .state_size = sizeof(struct talk),
-     .open = open_listener,
-     .close = close_talk,
-     .subject = flow_into,
-     .check = sent_in_order,
-     .blame_elsewhere = true},
+    {.name = "flow from wss", TALK_FLOW(open_talker, flow_from, received_in_order)},
+    {.name = "flow into wss", TALK_FLOW(open_listener, flow_into, sent_in_order)},
 };
 
 SWEEP_MAIN(scenarios)

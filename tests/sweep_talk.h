@@ -33,6 +33,11 @@ struct talk {
     int ended;         /* how the last connection did */
 };
 
+/* A flow to be struck, as a sweep_scenario. */
+#define TALK_FLOW(open_talk, run_flow, check_talk)                                                 \
+    .state_size = sizeof(struct talk), .open = open_talk, .close = close_talk,                     \
+    .subject = run_flow, .check = check_talk, .blame_elsewhere = true
+
 static inline int say(bk_ws *ws, int n)
 {
     char text[16];
@@ -63,6 +68,21 @@ static inline void heard_in_order(const struct talk *t)
     for (int i = 0; i < t->n_heard; i++)
         if (t->heard[i] != i + 1)
             sweep_lost("message %d is the number %d", i + 1, t->heard[i]);
+}
+
+/* ---- The flow ---- */
+
+static inline int flow_from(void *ctx)
+{
+    struct talk *t = ctx;
+    t->said = 0;
+    return sweep_flow_run(&t->flow, t->url, NULL);
+}
+
+static inline int flow_into(void *ctx)
+{
+    struct talk *t = ctx;
+    return sweep_flow_run(&t->flow, NULL, t->url);
 }
 
 static inline void close_talk(void *ctx)
@@ -171,6 +191,28 @@ static inline void let_server_finish(struct talk *t)
         (void)(i < 50 ? bk_yield() : bk_sleep(bk_ms(100)));
     if (t->n_serving > 0)
         sweep_lost("%d connections are still served", t->n_serving);
+}
+
+static inline void received_in_order(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    sweep_calm();
+    sweep_flow_end(&t->flow);
+    sweep_flow_got_in_order(&t->flow, result);
+    let_server_finish(t);
+}
+
+static inline void sent_in_order(void *ctx, int result)
+{
+    struct talk *t = ctx;
+    sweep_calm();
+    sweep_flow_end(&t->flow);
+    let_server_finish(t);
+    heard_in_order(t);
+    if (t->n_heard < (int)t->flow.stats.stored && !sweep_excused())
+        sweep_lost("%d messages are sent, and %d heard", (int)t->flow.stats.stored, t->n_heard);
+    if (result == 0 && (int)t->flow.stats.stored != MESSAGES)
+        sweep_lost("of %d messages %d are sent", MESSAGES, (int)t->flow.stats.stored);
 }
 
 #endif

@@ -332,15 +332,23 @@ LOOP_TEST(C152_differs_there_is_no_renegotiation)
     close_peer(&p);
 }
 
+/* A server of OpenSSL's that speaks TLS 1.2, after the handshake. */
+static int meet_1_2_server(struct peer *p)
+{
+    int r = open_peer(p, true, "server", &(bk_tls_opts){.ca_file = tls_file("ca")});
+    if (r < 0)
+        return r;
+    SSL_CTX_set_max_proto_version(p->ctx, TLS1_2_VERSION);
+    start_peer(p, true);
+    return meet(p, NULL);
+}
+
 /* A server that asks for another handshake is told no, and the connection goes on. */
 LOOP_TEST(a_HelloRequest_is_declined)
 {
     struct peer p;
     char buf[10];
-    CHECK_EQ(open_peer(&p, true, "server", &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
-    SSL_CTX_set_max_proto_version(p.ctx, TLS1_2_VERSION);
-    start_peer(&p, true);
-    CHECK_EQ(meet(&p, NULL), 0);
+    CHECK_EQ(meet_1_2_server(&p), 0);
     CHECK_EQ(SSL_renegotiate(p.ssl), 1);
     CHECK_EQ(SSL_do_handshake(p.ssl), 1);
     CHECK_EQ(SSL_write(p.ssl, "hello", 5), 5);
@@ -358,10 +366,7 @@ LOOP_TEST(a_ChangeCipherSpec_behind_the_handshake_is_no_alert)
 {
     struct peer p;
     char buf[10];
-    CHECK_EQ(open_peer(&p, true, "server", &(bk_tls_opts){.ca_file = tls_file("ca")}), 0);
-    SSL_CTX_set_max_proto_version(p.ctx, TLS1_2_VERSION);
-    start_peer(&p, true);
-    CHECK_EQ(meet(&p, NULL), 0);
+    CHECK_EQ(meet_1_2_server(&p), 0);
     CHECK_EQ(bk_stream_write(p.wire, "\x14\x03\x03\0\1\1", 6), 0);
     CHECK_EQ(bk_stream_read(p.s, buf, sizeof buf), -BK_EPROTO);
     CHECK(!strstr(bk_errmsg(), "the peer ended it"));

@@ -28,6 +28,12 @@ static inline int bki_hex_value(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
+/* Whether p[0..len) begins with a percent-encoded byte: '%' and two hexadecimal digits. */
+static inline bool bki_is_percent_triple(const char *p, size_t len)
+{
+    return len >= 3 && p[0] == '%' && bki_hex_value(p[1]) >= 0 && bki_hex_value(p[2]) >= 0;
+}
+
 /* The parsers take a whole NUL-terminated text, without blanks around it, and return 0 and set
  * *out; or return a negative result, set the detail (which quotes the text) and leave *out alone.
  */

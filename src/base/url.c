@@ -63,18 +63,13 @@ static int refuse_char(const struct reader *r, const char *at, const char *where
     return bk_fail(-BK_EURL, "URL, byte %zu: '%c' in the %s; write %%%02X", place, c, where, c);
 }
 
-static bool is_percent_triple(const char *p, const char *end)
-{
-    return end - p >= 3 && p[0] == '%' && bki_hex_value(p[1]) >= 0 && bki_hex_value(p[2]) >= 0;
-}
-
 /* Checks every character of part: one that allowed() takes, or percent-encoded. */
 static int check_chars(const struct reader *r, bk_span part, bool (*allowed)(char c),
                        const char *where)
 {
     const char *end = part.data + part.len;
     for (const char *p = part.data; p < end;) {
-        if (is_percent_triple(p, end))
+        if (bki_is_percent_triple(p, (size_t)(end - p)))
             p += 3;
         else if (*p == '%' || !allowed(*p))
             return refuse_char(r, p, where);
@@ -272,7 +267,7 @@ static int decode_to(char *out, bk_span part)
     for (size_t i = 0; i < part.len; i++) {
         char c = part.data[i];
         if (c == '%') {
-            if (!is_percent_triple(part.data + i, part.data + part.len))
+            if (!bki_is_percent_triple(part.data + i, part.len - i))
                 return bk_fail(-BK_EURL, "'%%' without two hex digits behind it; write %%25");
             c = (char)(bki_hex_value(part.data[i + 1]) * 16 + bki_hex_value(part.data[i + 2]));
             i += 2;

@@ -3,6 +3,7 @@
 #include <beck/error.h>
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "base/url.h"
 
 /* The five components as appendix B splits any text; data is NULL for one that is absent. */
@@ -76,17 +77,12 @@ static void put(struct text *out, const char *bytes, size_t len)
     out->len += len;
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* May the byte stand in a URL as it is (RFC 3986 2)?  A '%' does with two hex digits behind it. */
 static bool is_kept(bk_span part, size_t i)
 {
     char c = part.data[i];
     if (c == '%')
-        return part.len - i > 2 && is_hex(part.data[i + 1]) && is_hex(part.data[i + 2]);
+        return bki_is_percent_triple(part.data + i, part.len - i);
     return c > 0x20 && c < 0x7f && !strchr("\"<>\\^`{|}", c);
 }
 

@@ -7,6 +7,7 @@
 
 #include <beck/error.h>
 
+#include "base/text.h"
 #include "proto/http_chars.h"
 
 #define BKI_HTTP_ERROR_RESULT(name, result, status, text) -(result),
@@ -87,8 +88,7 @@ static size_t name_len(bk_span s)
 {
     size_t i = 0;
     while (i < s.len && bki_char_is(s.data[i], BKI_CHAR_HOST)) {
-        if (s.data[i] == '%' && (s.len - i < 3 || !isxdigit((unsigned char)s.data[i + 1]) ||
-                                 !isxdigit((unsigned char)s.data[i + 2])))
+        if (s.data[i] == '%' && !bki_is_percent_triple(s.data + i, s.len - i))
             break;
         i++;
     }

@@ -3,8 +3,7 @@
 #include "proto/http_query.h"
 #include "proto/http_serve.h"
 
-#define FIRST_ASKED ((size_t)32 * 1024) /* of the loop's memory for messages that are coming in */
-#define FIRST_BODY ((size_t)4096)       /* room for a body whose length is not known */
+#define FIRST_BODY ((size_t)4096) /* room for a body whose length is not known */
 
 int bki_http_req_begin(struct bk_http_req *req, struct bki_http_head *h)
 {
@@ -308,8 +307,7 @@ static ssize_t tell_dismissed(struct bk_http_req *req)
 static ssize_t collect(struct bk_http_req *req, bk_msg **msg, size_t len)
 {
     size_t held = bki_intake_room(&req->intake);
-    size_t want = len < FIRST_ASKED / 2 ? FIRST_ASKED : 2 * len;
-    int r = len < held ? 0 : bki_intake_ask(&req->intake, want);
+    int r = len < held ? 0 : bki_intake_ask(&req->intake, bki_intake_next(len));
     if (r == 0 && len == bk_msg_len(*msg))
         r = grow(req, msg, len);
     if (r < 0)

@@ -234,15 +234,15 @@ void bki_ws_next_sender(struct bk_ws *ws);
 /* Cuts the connection off: calls inside it, and later ones, fail with error. */
 void bki_ws_give_up(struct bk_ws *ws, int error);
 
-/* The last words are out.  Closing a socket with input unread resets it, and the peer may lose them
- * to that: ends only our side, and gives the peer a moment to end its own. */
-void bki_ws_linger(bk_stream *s);
-
 /* The same, having told the peer why if the kernel takes that at once.  Outside tasks. */
 void bki_ws_dismiss(struct bk_ws *ws, unsigned code, int error);
 
-/* In words. */
+/* Such an error in words. */
 const char *bki_ws_why_given_up(int error);
+
+/* The last words are out.  Closing a socket with input unread resets it, and the peer may lose them
+ * to that: ends only our side, and gives the peer a moment to end its own. */
+void bki_ws_linger(bk_stream *s);
 
 /* Takes the connection out of every hub; tells those that wait for it that there is room
  * (ws_hub.c). */

@@ -8,7 +8,6 @@
 
 #define FIRST_INFLATED ((size_t)256) /* room for what a compressed message may become, at least */
 #define INFLATE_STEP ((size_t)64 * 1024) /* of output, at a time */
-#define FIRST_ASKED ((size_t)32 * 1024)  /* of the loop's memory for messages that are coming in */
 #define SMALLEST_READ ((size_t)512)      /* nobody is let read less */
 
 #define CONTINUE BKI_WS_CONTINUE
@@ -64,7 +63,7 @@ static int limit_read(struct bk_ws *ws, struct bki_ws_place *place)
     size_t have = held(ws), room = bki_intake_room(&ws->intake);
     if (have == 0 || (have <= room && rest_of(&ws->conn) <= room - have))
         return 0;
-    size_t want = have < FIRST_ASKED / 2 ? FIRST_ASKED : 2 * have;
+    size_t want = bki_intake_next(have);
     uint64_t most_needed = ws->conn.max_message;
     if (want > most_needed && have + SMALLEST_READ <= most_needed)
         want = (size_t)most_needed;
@@ -219,8 +218,7 @@ static int inflate_taken(struct bk_ws *ws)
     while (r == 0 && zip->more) {
         size_t most = short_of(BKI_WS_LONG);
         is_long |= ws->part_len >= most;
-        /* The line may be long: an inflater's window is half as much again as the message so far.
-         */
+        /* The line may be long: nobody holds a window in it, or what came out so far. */
         if (is_long && fresh && bki_turn_is_taken())
             bki_ws_zip_rewind(ws, message);
         r = is_long ? inflate_in_turn(ws) : add_inflated(ws, most - ws->part_len);

@@ -4,8 +4,8 @@
 #include "rt/turn.h"
 
 #define MIN_SIZE 64
-#define CHUNK ((size_t)64 * 1024) /* a longer compressed message goes out in frames of this size   \
-                                   */
+/* A longer compressed message goes out in frames of this size. */
+#define CHUNK ((size_t)64 * 1024)
 #define CONTEXT_STATE ((size_t)7 * 1024) /* besides windows and tables */
 
 struct bki_ws_terms bki_ws_zip_wish(const bk_ws_deflate *opts)

@@ -21,6 +21,7 @@
 #include "rt/rt.h"
 
 #define BKI_INTAKE_OWN ((size_t)2048)
+#define BKI_INTAKE_FIRST ((size_t)32 * 1024) /* few get on, rather than all a bit */
 #define BKI_INTAKE_PATIENCE_SECONDS 10
 
 /* One connection's part in it.  Zeroed it holds nothing. */
@@ -41,6 +42,12 @@ void bki_intake_init(struct bki_intake_pool *pool);
 static inline size_t bki_intake_room(const struct bki_intake *intake)
 {
     return BKI_INTAKE_OWN + intake->held;
+}
+
+/* How much to ask for when `have` bytes are there and more will come. */
+static inline size_t bki_intake_next(size_t have)
+{
+    return have < BKI_INTAKE_FIRST / 2 ? BKI_INTAKE_FIRST : 2 * have;
 }
 
 /* May its owner hold `size` bytes in all?  Suspends until it may.  0; -ECANCELED, -ENOMEM: it may
