@@ -314,6 +314,34 @@ LOOP_TEST(a_peer_that_does_not_go_on_is_dismissed)
     end_all(crowd);
 }
 
+/* A short compressed message is whole at once; what comes behind it is not. */
+LOOP_TEST(a_short_message_before_it_changes_nothing)
+{
+    struct peer p, other;
+    char packed[100];
+    size_t n = compress(packed, sizeof packed, "Hello", 5);
+    begin(&p, &COMPRESSED(.send_no_context = true));
+    send_frame(&p.raw, 0xc1, packed, n);
+    bk_task_wait(p.task, NULL);
+    bk_task_free(&p.task);
+    CHECK_EQ(p.result, 1);
+    make_plain();
+    bki_loop->opts.max_intake = 20 * 1024;
+    CHECK_EQ(bk_go(&p.task, receive_one, &p, NULL), 0);
+    say_bytes(&p, frame, LONG - 1000);
+    settle();
+    begin(&other, &(bk_ws_opts){.max_message = 0});
+    bki_loop->opts.max_intake = 20 * 1024;
+    say_bytes(&other, frame, frame_len);
+    bk_sleep(bk_seconds(12));
+    CHECK(other.done);
+    check_dismissed(&p);
+    end(&other);
+    CHECK_EQ(other.result, 1);
+    end(&p);
+    check_empty();
+}
+
 LOOP_TEST(so_is_one_that_nobody_receives_from)
 {
     struct peer p, other;
@@ -454,8 +482,9 @@ CHECK_MAIN(TEST(a_crowd_of_long_messages_comes_through_within_the_limit),
            TEST(so_does_a_crowd_of_compressed_ones), TEST(so_does_a_crowd_of_fragments),
            TEST(a_short_message_waits_for_nobody), TEST(parts_are_not_held_and_wait_for_nobody),
            TEST(who_waits_is_not_taken_for_silent), TEST(a_wait_that_is_cut_loses_nothing),
-           TEST(a_peer_that_does_not_go_on_is_dismissed), TEST(so_is_one_that_nobody_receives_from),
-           TEST(a_bomb_is_found_out_without_being_kept),
+           TEST(a_peer_that_does_not_go_on_is_dismissed),
+           TEST(a_short_message_before_it_changes_nothing),
+           TEST(so_is_one_that_nobody_receives_from), TEST(a_bomb_is_found_out_without_being_kept),
            TEST(a_message_just_within_the_limit_is_no_bomb),
            TEST(who_waits_for_the_turn_has_no_window_and_nothing_inflated),
            TEST(a_crowd_of_connections_compresses_each_message_by_itself),

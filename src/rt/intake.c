@@ -193,12 +193,12 @@ int bki_intake_ask(struct bki_intake *intake, size_t size)
 void bki_intake_release(struct bk_loop *loop, struct bki_intake *intake)
 {
     struct bki_intake_pool *pool = &loop->intake;
+    intake->whole = false;
     if (intake->held == 0)
         return;
     pool->held -= intake->held;
     pool->n_active--;
     intake->held = 0;
-    intake->whole = false;
     bki_list_remove(&intake->link);
     if (pool->beyond == intake)
         pool->beyond = NULL;

@@ -283,6 +283,20 @@ INTAKE_TEST(a_whole_message_waits_for_nothing_of_its_peers)
     release(&b);
 }
 
+/* Most messages are whole without ever having asked: that is no licence for the next. */
+INTAKE_TEST(one_that_was_whole_and_held_nothing_is_told_the_next_time)
+{
+    struct client a = {.name = "a", .sizes = {40 * KIB}}, b = {.name = "b", .sizes = {40 * KIB}};
+    a.intake.whole = true;
+    release(&a);
+    CHECK_EQ(ask(&a), 0);
+    bk_task *tb = start(ask, &b);
+    bk_sleep(bk_seconds(11));
+    CHECK_STR(trace_text(), "a40 a? b40");
+    CHECK_EQ(finish(&tb), 0);
+    release(&b);
+}
+
 INTAKE_TEST(who_is_slow_to_let_go_is_told_again)
 {
     struct client a = {.name = "a", .sizes = {40 * KIB}, .holds_on = true},
@@ -348,6 +362,7 @@ CHECK_MAIN(TEST(what_is_everybodys_own_is_not_counted),
            TEST(who_was_granted_and_then_cancelled_has_it),
            TEST(who_keeps_others_waiting_for_long_is_told_to_let_go), TEST(who_goes_on_keeps_it),
            TEST(a_whole_message_waits_for_nothing_of_its_peers),
+           TEST(one_that_was_whole_and_held_nothing_is_told_the_next_time),
            TEST(who_is_slow_to_let_go_is_told_again),
            TEST(of_several_all_that_do_not_go_on_are_told),
            TEST(everybody_in_a_crowd_comes_to_its_end_within_the_limit))
